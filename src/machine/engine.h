@@ -38,6 +38,8 @@ struct engine {
 	bool own_apic; /* has local APICs of its own: vcpu->intc stays NULL */
 
 	void (*probe)(struct engine_report *out);
+	/* What it can execute on this host: the feature words and xcr0 of the wish, pv_features. */
+	void (*abilities)(struct cpuid_wish *w);
 
 	/* m->mem and m->cpuid are filled before. */
 	int (*vm_open)(struct machine *m, struct err *e);
@@ -60,6 +62,11 @@ struct engine {
 
 	/* NULL where the local APICs are ours. */
 	int (*msi)(struct machine *m, uint64_t address, uint32_t data);
+	/* A signal of fd raises the message, without a detour through us.  May be NULL. */
+	int (*msi_fd)(struct machine *m, uint64_t address, uint32_t data, int fd, bool on);
+	/* IOAPIC pin's message changed (irq_route()): for engines that must know which vectors are
+	 * level-triggered, to tell their EOI by irq_eoi().  May be NULL. */
+	void (*ioapic_route)(struct machine *m, unsigned pin, uint64_t address, uint32_t data, bool on);
 	/* A store of size bytes (value: any) to addr signals fd without a detour through us.  May be
 	 * NULL or refuse: then the device sees the store. */
 	int (*notify_fd)(struct machine *m, bool pio, uint64_t addr, unsigned size, int fd, bool on);

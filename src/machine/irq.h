@@ -58,6 +58,9 @@ static inline void irq_pulse(struct machine *m, unsigned gsi)
 }
 void irq_msi(struct machine *m, uint64_t address, uint32_t data);
 
+/* The IOAPIC tells the message of a pin whenever its entry changes; on: not masked. */
+void irq_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data, bool on);
+
 /* Between controllers and engines. */
 void irq_eoi(struct machine *m, uint8_t vector); /* local APIC -> IOAPIC */
 void irq_extint(struct machine *m, bool level);	 /* PIC's INTR, irq lock held */
