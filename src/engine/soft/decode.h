@@ -25,6 +25,6 @@ int decode_gpr(ZydisRegister r, bool *high);
  * bytes are needed than len.
  */
 int decode_op(struct soft_cpu *c, const uint8_t *bytes, size_t len, uint64_t rip, uint32_t mode,
-	      struct decoded *d, struct op *op);
+              struct decoded *d, struct op *op);
 
 #endif

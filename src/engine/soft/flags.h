@@ -18,8 +18,8 @@
 
 static inline uint32_t flags_arith(uint16_t aflags)
 {
-	return (aflags >> 8 & (FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF | FLAG_CF)) |
-	       (aflags & 1u) << 11;
+	return (aflags >> 8 & (FLAG_SF | FLAG_ZF | FLAG_AF | FLAG_PF | FLAG_CF)) | (aflags & 1u)
+	                                                                                   << 11;
 }
 
 static inline uint16_t flags_pack(uint32_t eflags)

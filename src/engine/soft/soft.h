@@ -29,6 +29,7 @@
 #define ENGINE_SOFT_SOFT_H
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include "base/lang.h"
 #include "machine/cpu.h"
 #include "machine/machine.h"
@@ -51,16 +52,18 @@ struct op {
 	uint8_t base;  /* memory operand: gpr number, SOFT_ZERO for none */
 	uint8_t index; /* the same */
 	uint8_t scale; /* shift: 0..3 */
-	uint8_t seg;   /* index into c->seg_base: CPU_ES..CPU_GS, or SOFT_SEG_NONE (64-bit, no base) */
-	uint8_t size;  /* operand size in bytes: 1, 2, 4, 8 (16, 32: vectors) */
-	uint8_t asize; /* address size: 2, 4, 8 */
-	uint8_t len;   /* bytes of the instruction */
-	uint8_t n;     /* small number of the op's own: condition code, shift count, subopcode */
-	uint16_t ip;   /* of the instruction, counted from the block's start */
+	uint8_t seg; /* index into c->seg_base: CPU_ES..CPU_GS, or SOFT_SEG_NONE (64-bit, no base) */
+	uint8_t size;   /* operand size in bytes: 1, 2, 4, 8 (16, 32: vectors) */
+	uint8_t asize;  /* address size: 2, 4, 8 */
+	uint8_t len;    /* bytes of the instruction */
+	uint8_t n;      /* small number of the op's own: condition code, shift count, subopcode */
+	uint16_t ip;    /* of the instruction, counted from the block's start */
 	uint16_t flags; /* OP_* */
-	uint16_t opcode; /* low byte of the opcode, and 0x100 for the 0f map..., for messages and generic ops */
-	int32_t disp;
-	uint64_t imm; /* immediate, sign-extended; near jumps: target rip */
+	uint16_t
+		opcode; /* low byte of the opcode, and 0x100 for the 0f map..., for messages and generic ops */
+	int32_t disp; /* with base SOFT_RIP: from the block's start */
+	uint8_t nth;  /* how many instructions of the block are done behind this one */
+	uint64_t imm; /* immediate, sign-extended; near jumps: target, from the block's start */
 	void *ptr;    /* of the op's own: stub of a vector instruction, link to a block */
 };
 
@@ -73,17 +76,19 @@ enum {
 	OP_HIGH_RM = 1 << 5,  /* rm is AH... */
 	OP_SEG = 1 << 6,      /* a segment override prefix was there */
 	OP_LAST = 1 << 7,     /* the last op of its block */
+	OP_STACK = 1 << 8,    /* memory operand in the stack segment: #SS, not #GP */
 };
 
-#define SOFT_ZERO 16	/* gpr[16] is always 0 */
-#define SOFT_SEG_NONE 6 /* seg_base[6] is always 0 */
+#define SOFT_ZERO     16 /* gpr[16] is always 0 */
+#define SOFT_RIP      17 /* gpr[17] is block_rip: base of RIP-relative operands */
+#define SOFT_SEG_NONE 6  /* seg_base[6] is always 0 */
 
 /* What decoding depends on; part of a block's key. */
 enum {
 	MODE_16 = 0,
 	MODE_32 = 1,
 	MODE_64 = 2,
-	MODE_BITS = 3,	    /* mask: default operand and address size */
+	MODE_BITS = 3,         /* mask: default operand and address size */
 	MODE_STACK32 = 1 << 2, /* SS.B */
 	MODE_FLAT = 1 << 3, /* ES, CS, SS, DS: base 0, limit 4 GiB, writable: no segment checks */
 	MODE_STEP = 1 << 4, /* one instruction a block (TF, interrupt shadow, breakpoints) */
@@ -109,7 +114,7 @@ struct soft_exception {
 struct tlb_entry {
 	uint64_t read, write, exec;
 	uintptr_t addend;
-	gpa_t gpa;    /* of the page */
+	gpa_t gpa;     /* of the page */
 	uint32_t page; /* mem_page(), UINT32_MAX for none */
 	uint32_t flags;
 };
@@ -121,16 +126,21 @@ struct tlb {
 
 struct soft_cpu {
 	/* What every op touches, first. */
-	uint64_t gpr[17];
+	union {
+		uint64_t gpr[18];
+		struct {
+			uint64_t gpr_and_zero[17];
+			uint64_t block_rip; /* rip at the start of the current block */
+		};
+	};
 	uint64_t seg_base[8];
-	uint16_t aflags;      /* flags.h */
-	uint32_t eflags;      /* all flags but the arithmetic ones, with bit 1 set: DF IF TF IOPL... */
-	uint32_t mode;	      /* MODE_* */
+	uint16_t aflags; /* flags.h */
+	uint32_t eflags; /* all flags but the arithmetic ones, with bit 1 set: DF IF TF IOPL... */
+	uint32_t mode;   /* MODE_* */
 	uint8_t cpl;
-	uint64_t rip;	      /* between blocks */
-	uint64_t block_rip;   /* rip at the start of the current block */
-	const struct op *op;  /* the one executing, see the rules above */
-	struct tlb *tlb;      /* the one for the current privilege: &tlbs[cpl == 3] */
+	uint64_t rip;               /* between blocks */
+	const struct op *op;        /* the one executing, see the rules above */
+	struct tlb *tlb;            /* the one for the current privilege: &tlbs[cpl == 3] */
 	_Atomic uint32_t *requests; /* &vcpu->requests */
 
 	struct vcpu *vcpu;
@@ -147,11 +157,11 @@ struct soft_cpu {
 	int64_t tsc_offset; /* guest TSC = host TSC + offset */
 	uint64_t mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
 	uint64_t pv_wall_clock, pv_system_time, pv_async_pf, pv_steal_time, pv_eoi, pv_poll_control;
-	uint8_t shadow;	   /* interrupts held off for one instruction: STI (1), MOV SS (2: also #DB) */
+	uint8_t shadow; /* interrupts held off for one instruction: STI (1), MOV SS (2: also #DB) */
 	bool nmi_masked;
-	bool halted;	   /* an op executed HLT: run.c returns ENGINE_EXIT_HALT */
-	bool shutdown;	   /* triple fault */
-	bool pv_eoi_set;   /* the guest's "no EOI needed" flag is set by us */
+	bool halted;     /* an op executed HLT: run.c returns ENGINE_EXIT_HALT */
+	bool shutdown;   /* triple fault */
+	bool pv_eoi_set; /* the guest's "no EOI needed" flag is set by us */
 
 	struct soft_exception exc;
 	jmp_buf *catch; /* run.c's; soft_raise() lands there */
@@ -170,12 +180,13 @@ struct soft_cpu {
 _Noreturn void soft_raise(struct soft_cpu *c, const struct soft_exception *x);
 _Noreturn static inline void soft_fault(struct soft_cpu *c, enum cpu_exception vector)
 {
-	soft_raise(c, &(struct soft_exception){ .vector = vector });
+	soft_raise(c, &(struct soft_exception){.vector = vector});
 }
 _Noreturn static inline void soft_fault_error(struct soft_cpu *c, enum cpu_exception vector,
-					      uint32_t error)
+                                              uint32_t error)
 {
-	soft_raise(c, &(struct soft_exception){ .vector = vector, .has_error = true, .error = error });
+	soft_raise(c,
+	           &(struct soft_exception){.vector = vector, .has_error = true, .error = error});
 }
 
 static inline uint64_t op_rip(const struct soft_cpu *c, const struct op *op)
@@ -211,7 +222,15 @@ void soft_tlb_flush_page(struct soft_cpu *c, gva_t va);
 
 /* except.c: delivers an exception, interrupt or NMI through the IDT.  May raise (run.c makes the double
  * fault), or set c->shutdown.  c->rip is the address to return to. */
-enum soft_event { SOFT_EXCEPTION, SOFT_INTERRUPT, SOFT_NMI, SOFT_INT_N, SOFT_INT3, SOFT_INTO, SOFT_INT1 };
+enum soft_event {
+	SOFT_EXCEPTION,
+	SOFT_INTERRUPT,
+	SOFT_NMI,
+	SOFT_INT_N,
+	SOFT_INT3,
+	SOFT_INTO,
+	SOFT_INT1
+};
 void soft_deliver(struct soft_cpu *c, enum soft_event kind, const struct soft_exception *x);
 /* An exception x came up while delivering or executing: contributory rules (SDM 3A table 6-5), then
  * soft_deliver(); in the end c->shutdown.  Sets catch of its own. */
@@ -219,10 +238,10 @@ void soft_exception(struct soft_cpu *c, const struct soft_exception *x);
 
 /* pv.c */
 int pv_msr_read(struct soft_cpu *c, uint32_t msr, uint64_t *value); /* -ENOENT: not one of pv's */
-int pv_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value);  /* -EINVAL: #GP */
-void pv_resumed(struct soft_cpu *c);	 /* before running after a wait: steal time */
-void pv_accepted(struct soft_cpu *c);	 /* an interrupt was accepted: offer PV EOI */
-void pv_eoi_poll(struct soft_cpu *c);	 /* before looking for interrupts: did the guest take it? */
+int pv_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value); /* -EINVAL: #GP */
+void pv_resumed(struct soft_cpu *c);  /* before running after a wait: steal time */
+void pv_accepted(struct soft_cpu *c); /* an interrupt was accepted: offer PV EOI */
+void pv_eoi_poll(struct soft_cpu *c); /* before looking for interrupts: did the guest take it? */
 
 /* fpu.c */
 void fpu_reset(struct soft_cpu *c); /* power-on state of x87, SSE, AVX */
@@ -233,8 +252,8 @@ void fpu_reset(struct soft_cpu *c); /* power-on state of x87, SSE, AVX */
  */
 struct decoded;
 bool decode_integer(struct soft_cpu *c, const struct decoded *d, struct op *op); /* int.c ... */
-bool decode_system(struct soft_cpu *c, const struct decoded *d, struct op *op);	 /* sys.c */
-bool decode_vector(struct soft_cpu *c, const struct decoded *d, struct op *op);	 /* vec.c */
+bool decode_system(struct soft_cpu *c, const struct decoded *d, struct op *op);  /* sys.c */
+bool decode_vector(struct soft_cpu *c, const struct decoded *d, struct op *op);  /* vec.c */
 
 /* What the engine can execute, for the CPU model (host's abilities included).  vec.c, sys.c add theirs. */
 struct cpuid_wish;
