@@ -1,6 +1,7 @@
 /*
  * Block back ends: a disk as numbered bytes.  They know nothing of virtio.  Requests are submitted and
- * completed on the lane's thread; completion may come from within submit.
+ * completed on the lane's thread; completion may come from within submit.  The lane never waits for the
+ * disk, but in drain.
  */
 #ifndef BACKEND_BLK_H
 #define BACKEND_BLK_H
@@ -18,11 +19,17 @@ struct blk_request {
 	struct iovec *iov;
 	unsigned iovcnt;
 	void (*done)(struct blk_request *r, int result); /* 0 or -errno */
+
+	struct blk_request *next; /* the back end's, until done */
+	int result;
 };
 
 struct blk_ops {
 	const char *name; /* "raw" */
+	/* A request outside the disk is completed with -EINVAL, a write to a read-only one with -EROFS. */
 	void (*submit)(struct blk *b, struct blk_request *r);
+	/* Completes all that was submitted before it returns (reset, pause). */
+	void (*drain)(struct blk *b);
 	void (*free)(struct blk *b);
 };
 
@@ -39,6 +46,15 @@ struct blk_spec {
 	bool readonly;
 };
 /* A read-only file opened for writing, a missing file, a directory, an odd size: one error each. */
-int blk_open(struct loop *lane, const struct blk_spec *spec, struct blk **out, struct err *e) MUST_CHECK;
+int blk_open(struct loop *lane, const struct blk_spec *spec, struct blk **out,
+             struct err *e) MUST_CHECK;
+int blk_raw_open(struct loop *lane, const struct blk_spec *spec, struct blk **out,
+                 struct err *e) MUST_CHECK;
+
+static inline void blk_free(struct blk *b)
+{
+	if (b)
+		b->ops->free(b);
+}
 
 #endif

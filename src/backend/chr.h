@@ -16,7 +16,7 @@ struct chr;
 struct chr_ops {
 	const char *name;
 	void (*write)(struct chr *c, const void *data, size_t len);
-	/* The owner can take `room` more bytes of input (flow control); 0: hold back. */
+	/* The owner can take `room` bytes of input from now on (flow control); 0: hold back.  Any thread. */
 	void (*accept)(struct chr *c, size_t room);
 	void (*free)(struct chr *c);
 };
@@ -36,7 +36,15 @@ struct chr_spec {
 	void (*command)(void *arg, char key);
 	void *arg;
 };
-int chr_open(struct loop *loop, const struct chr_spec *spec, struct chr **out, struct err *e) MUST_CHECK;
+int chr_open(struct loop *loop, const struct chr_spec *spec, struct chr **out,
+             struct err *e) MUST_CHECK;
+
+/* For tests: keeps what is written; chr_buffer_input() is what somebody types. */
+struct chr *chr_buffer_new(void);
+/* Copies and removes at most len bytes of the output; returns how many. */
+size_t chr_buffer_output(struct chr *c, void *buf, size_t len);
+/* Hands over as much as the owner accepts; returns how much that was. */
+size_t chr_buffer_input(struct chr *c, const void *data, size_t len);
 
 static inline void chr_write(struct chr *c, const void *data, size_t len)
 {

@@ -26,7 +26,22 @@ struct net {
 	void *owner;
 };
 
-/* spec: "user", "tap=NAME", "none" (gives NULL). */
+#define NET_FRAME_MAX 1518 /* bytes of a frame: header and 1500 (and a VLAN tag), no checksum */
+
+/* spec: "user", "tap=NAME", "none" (gives NULL).  Before the guest runs; arg: what follows the '='. */
 int net_open(struct loop *lane, const char *spec, struct net **out, struct err *e) MUST_CHECK;
+int net_user_open(struct loop *lane, const char *arg, struct net **out, struct err *e) MUST_CHECK;
+int net_tap_open(struct loop *lane, const char *arg, struct net **out, struct err *e) MUST_CHECK;
+/* For tests: what is sent comes back. */
+struct net *net_loopback_new(void);
+
+/* Copies a gathered frame; 0 when it does not fit into len. */
+size_t net_gather(const struct iovec *iov, unsigned iovcnt, void *buf, size_t len);
+
+static inline void net_free(struct net *n)
+{
+	if (n)
+		n->ops->free(n);
+}
 
 #endif
