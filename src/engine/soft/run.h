@@ -26,7 +26,6 @@ struct block {
 	const _Atomic uint32_t *now; /* the page's version */
 	uint32_t version;            /* of the page when the block was decoded */
 	uint16_t len, n;             /* bytes, instructions */
-	bool dead;                   /* patched, must not be found again */
 	bool cross;                  /* its only instruction runs into the next page: */
 	gpa_t gpa2;                  /* that page, */
 	uint32_t version2;           /* and its version */
@@ -51,8 +50,11 @@ struct soft_run {
 
 	struct op fetch; /* c->op while no instruction executes */
 	jmp_buf catch;
-	bool kicked;         /* vcpu_kick() */
-	bool irq;            /* the intc may have something */
+	bool inject; /* an event of vcpu_set() to deliver first: */
+	enum soft_event inject_kind;
+	struct soft_exception inject_exc;
+	_Atomic bool kicked; /* vcpu_kick() */
+
 	_Atomic bool inside; /* in guest code: must acknowledge code marks (code.h) */
 	_Atomic uint64_t ack;
 	uint64_t large;     /* where large pages were mapped since the last flush: bloom by GiB */
@@ -113,19 +115,18 @@ static inline void op_jump(struct soft_cpu *c, const struct op *op, uint64_t rip
 	return op_leave(c, rip);
 }
 
-/* A direct jump; one that stays in its page is linked at its first execution. */
+/* A direct jump within the page: linked to its target's block by the dispatch loop. */
 static inline void op_direct(struct soft_cpu *c, const struct op *op, uint64_t rip)
 {
 	const struct block *b = op->ptr;
 
-	if (b == NULL)
-		return op_jump(c, op, rip);
 	c->instructions += op->nth;
-	if (SOFT_TAIL_CALLS && likely(block_fresh(b)) &&
+	if (SOFT_TAIL_CALLS && likely(b != NULL) && likely(block_fresh(b)) &&
 	    likely(atomic_load_explicit(c->requests, memory_order_relaxed) == 0)) {
 		c->block_rip = rip;
 		return b->op[0].fn(c, b->op);
 	}
+	c->run->link = op;
 	return op_leave(c, rip);
 }
 
@@ -133,9 +134,14 @@ static inline void op_direct(struct soft_cpu *c, const struct op *op, uint64_t r
 struct block *block_find(struct soft_cpu *c, uint64_t rip, uint32_t mode);
 int block_cache_open(struct soft_cpu *c);
 void block_cache_close(struct soft_cpu *c);
+void block_cache_drop(struct soft_cpu *c); /* the vCPU does not run */
 /* The current block's code changed under it: it ends behind c->op. */
 void block_cut(struct soft_cpu *c);
 
 enum engine_exit run_vcpu(struct vcpu *v);
+
+/* state.c */
+int soft_state_get(struct vcpu *v, struct cpu_state *out, struct err *e);
+int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e);
 
 #endif

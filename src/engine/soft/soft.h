@@ -255,8 +255,13 @@ bool decode_integer(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_system(struct soft_cpu *c, const struct decoded *d, struct op *op);  /* sys.c */
 bool decode_vector(struct soft_cpu *c, const struct decoded *d, struct op *op);  /* vec.c */
 
-/* What the engine can execute, for the CPU model (host's abilities included).  vec.c, sys.c add theirs. */
+/*
+ * Feature words that each area can execute, or'ed in, for the CPU model: x87, SSE, AVX, AES, xcr0...
+ * (host's abilities considered); system instructions, MSRs and pv_features.  engine.c adds its own:
+ * paging, integer instructions.
+ */
 struct cpuid_wish;
-void soft_abilities(struct cpuid_wish *w);
+void vector_abilities(struct cpuid_wish *w); /* vec.c */
+void system_abilities(struct cpuid_wish *w); /* sys.c */
 
 #endif

@@ -1,0 +1,316 @@
+/*
+ * The software TLB and everything that it does not answer: fills, page-crossing accesses, MMIO,
+ * stores to pages that someone watches (code, dirty log, not yet dirty).
+ */
+#include <string.h>
+
+#include "engine/soft/code.h"
+#include "engine/soft/mem.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/run.h"
+
+static void entry_clear(struct tlb_entry *e)
+{
+	e->read = e->write = e->exec = TLB_MISS;
+	e->page = UINT32_MAX;
+}
+
+enum { TLB_GLOBAL = 1 };
+
+void soft_tlb_flush(struct soft_cpu *c, bool keep_global)
+{
+	struct soft_run *r = c->run;
+
+	for (unsigned t = 0; t < 2; t++) {
+		for (unsigned i = 0; i < TLB_SIZE; i++) {
+			struct tlb_entry *e = &c->tlbs[t].e[i];
+
+			if (!keep_global || !(e->flags & TLB_GLOBAL))
+				entry_clear(e);
+		}
+	}
+	if (!keep_global)
+		r->large = 0;
+	r->generation++;
+	r->key += 1ull << 16;
+}
+
+void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
+{
+	struct soft_run *r = c->run;
+
+	if (r->large >> (va >> 30 & 63) & 1) {
+		soft_tlb_flush(c, false);
+		return;
+	}
+	for (unsigned t = 0; t < 2; t++)
+		entry_clear(&c->tlbs[t].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)]);
+	r->generation++;
+	r->key += 1ull << 16;
+}
+
+/* Does a data breakpoint (DR7.RWn = 1, 3) lie in the page? */
+static bool watched(const struct soft_cpu *c, gva_t va)
+{
+	for (unsigned i = 0; i < 4; i++)
+		if ((c->dr[7] >> (2 * i) & 3) && (c->dr[7] >> (16 + 4 * i) & 1) &&
+		    ((c->dr[i] ^ va) & PAGE_MASK) == 0)
+			return true;
+	return false;
+}
+
+static void watch(struct soft_cpu *c, gva_t va, unsigned len, bool write)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		unsigned rw = c->dr[7] >> (16 + 4 * i) & 3;
+		unsigned size = (unsigned[]){1, 2, 8, 4}[c->dr[7] >> (18 + 4 * i) & 3];
+		uint64_t at = c->dr[i] & ~(uint64_t)(size - 1);
+
+		if ((c->dr[7] >> (2 * i) & 3) && (rw == 3 || (rw == 1 && write)) && at < va + len &&
+		    va < at + size)
+			c->run->watch_hit |= 1u << i;
+	}
+}
+
+_Noreturn static void not_canonical(struct soft_cpu *c)
+{
+	soft_fault_error(c, c->op->flags & OP_STACK ? EXC_SS : EXC_GP, 0);
+}
+
+static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page *p,
+                 const struct mmu_hit *hit)
+{
+	struct tlb_entry *e = &c->tlbs[user].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)];
+	gva_t tag = va & PAGE_MASK;
+	bool slow = unlikely(c->dr[7] & 0xff) && watched(c, va);
+
+	c->run->tlb_fills++;
+	e->read = p->read && !slow ? tag : TLB_MISS;
+	e->exec = p->exec ? tag : TLB_MISS;
+	e->write = TLB_MISS;
+	e->addend = (uintptr_t)hit->host - va;
+	e->gpa = hit->gpa & PAGE_MASK;
+	e->page = hit->page;
+	e->flags = p->global ? TLB_GLOBAL : 0;
+	/* While the dirty log runs every store must be seen: its reader clears bits at any time. */
+	if (p->write && p->dirty && !slow && !hit->rom && c->machine->mem.dirty == NULL &&
+	    code_tag(c->vm, hit->page))
+		e->write = tag;
+	if (p->large)
+		c->run->large |= 1ull << (va >> 30 & 63);
+}
+
+struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, bool user)
+{
+	const struct mem_range *range;
+	struct mmu_hit hit = {.page = UINT32_MAX};
+	struct mmu_page p;
+	uint32_t bad;
+
+	c->run->slow++;
+	if ((c->efer & EFER_LMA) && (int64_t)(va << 16) >> 16 != (int64_t)va)
+		not_canonical(c);
+	bad = mmu_walk(c, va, access, user, true, &p);
+	if (bad)
+		soft_raise(c, &(struct soft_exception){.vector = EXC_PF,
+		                                       .has_error = true,
+		                                       .error = bad & ~MMU_FAULT,
+		                                       .cr2 = va});
+	hit.gpa = p.gpa;
+	range = mem_find(&c->machine->mem, p.gpa);
+	if (range != NULL) {
+		hit.host = range->host + (p.gpa - range->gpa);
+		hit.page = (uint32_t)(range->page0 + ((p.gpa - range->gpa) >> PAGE_SHIFT));
+		hit.rom = range->kind == MEM_ROM;
+		fill(c, va, user, &p, &hit);
+	}
+	return hit;
+}
+
+void mmu_stored(struct soft_cpu *c, const struct mmu_hit *hit, unsigned len)
+{
+	mem_dirty_set(&c->machine->mem, hit->page);
+	if (code_written(c->vm, hit->page, hit->gpa & ~PAGE_MASK, len)) {
+		c->run->invalidated++;
+		block_cut(c);
+	}
+}
+
+static uint64_t mmio_load(struct soft_cpu *c, gpa_t gpa, unsigned size)
+{
+	struct intc *ic = c->vcpu->intc;
+
+	c->run->mmio++;
+	if (ic != NULL && (gpa & PAGE_MASK) == atomic_load(&ic->mmio_base)) {
+		uint64_t v = ic->ops->mmio_read(ic, gpa & 0xffc);
+
+		return size == 8 ? v : v >> (gpa & 3) * 8;
+	}
+	return machine_mmio_read(c->machine, gpa, size);
+}
+
+static void mmio_store(struct soft_cpu *c, gpa_t gpa, unsigned size, uint64_t v)
+{
+	struct intc *ic = c->vcpu->intc;
+
+	c->run->mmio++;
+	if (ic == NULL || (gpa & PAGE_MASK) != atomic_load(&ic->mmio_base)) {
+		machine_mmio_write(c->machine, gpa, size, v);
+		return;
+	}
+	if (size >= 4)
+		ic->ops->mmio_write(ic, gpa & 0xffc, (uint32_t)v);
+	/* EOI or TPR may have let an interrupt through. */
+	atomic_fetch_or(c->requests, VCPU_REQ_INTERRUPT);
+}
+
+static uint64_t host_load(const uint8_t *p, unsigned size)
+{
+	switch (size) {
+	case 1:
+		return *p;
+	case 2:
+		return *(const uint16_t *)p;
+	case 4:
+		return *(const uint32_t *)p;
+	default:
+		return *(const uint64_t *)p;
+	}
+}
+
+static void host_store(uint8_t *p, unsigned size, uint64_t v)
+{
+	switch (size) {
+	case 1:
+		*p = (uint8_t)v;
+		break;
+	case 2:
+		*(uint16_t *)p = (uint16_t)v;
+		break;
+	case 4:
+		*(uint32_t *)p = (uint32_t)v;
+		break;
+	default:
+		*(uint64_t *)p = v;
+		break;
+	}
+}
+
+static void hit_read(struct soft_cpu *c, const struct mmu_hit *h, void *buf, unsigned len)
+{
+	if (h->host != NULL) {
+		memcpy(buf, h->host, len);
+		return;
+	}
+	for (unsigned i = 0; i < len; i++)
+		((uint8_t *)buf)[i] = (uint8_t)mmio_load(c, h->gpa + i, 1);
+}
+
+static void hit_write(struct soft_cpu *c, const struct mmu_hit *h, const void *buf, unsigned len)
+{
+	if (h->rom)
+		return;
+	if (h->host == NULL) {
+		for (unsigned i = 0; i < len; i++)
+			mmio_store(c, h->gpa + i, 1, ((const uint8_t *)buf)[i]);
+		return;
+	}
+	memcpy(h->host, buf, len);
+	mmu_stored(c, h, len);
+}
+
+static unsigned in_page(gva_t va, unsigned len)
+{
+	return MIN(len, (unsigned)(PAGE_SIZE - (va & ~PAGE_MASK)));
+}
+
+void mmu_load_bytes(struct soft_cpu *c, gva_t va, void *buf, unsigned len, bool user)
+{
+	unsigned first = in_page(va, len);
+	struct mmu_hit a = mmu_touch(c, va, MMU_READ, user);
+
+	if (first < len) {
+		struct mmu_hit b = mmu_touch(c, va + first, MMU_READ, user);
+
+		hit_read(c, &b, (uint8_t *)buf + first, len - first);
+	}
+	if (unlikely(c->dr[7] & 0xff))
+		watch(c, va, len, false);
+	hit_read(c, &a, buf, first);
+}
+
+void mmu_store_bytes(struct soft_cpu *c, gva_t va, const void *buf, unsigned len, bool user)
+{
+	unsigned first = in_page(va, len);
+	struct mmu_hit a = mmu_touch(c, va, MMU_WRITE, user);
+
+	if (first < len) {
+		struct mmu_hit b = mmu_touch(c, va + first, MMU_WRITE, user);
+
+		hit_write(c, &b, (const uint8_t *)buf + first, len - first);
+	}
+	if (unlikely(c->dr[7] & 0xff))
+		watch(c, va, len, true);
+	hit_write(c, &a, buf, first);
+}
+
+uint64_t mmu_load(struct soft_cpu *c, gva_t va, unsigned size, bool user)
+{
+	struct mmu_hit h;
+	uint64_t v = 0;
+
+	if (in_page(va, size) < size) {
+		mmu_load_bytes(c, va, &v, size, user);
+		return v;
+	}
+	h = mmu_touch(c, va, MMU_READ, user);
+	if (unlikely(c->dr[7] & 0xff))
+		watch(c, va, size, false);
+	return h.host != NULL ? host_load(h.host, size) : mmio_load(c, h.gpa, size);
+}
+
+void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool user)
+{
+	struct mmu_hit h;
+
+	if (in_page(va, size) < size) {
+		mmu_store_bytes(c, va, &value, size, user);
+		return;
+	}
+	h = mmu_touch(c, va, MMU_WRITE, user);
+	if (unlikely(c->dr[7] & 0xff))
+		watch(c, va, size, true);
+	if (h.host == NULL) {
+		mmio_store(c, h.gpa, size, value);
+	} else if (!h.rom) {
+		host_store(h.host, size, value);
+		mmu_stored(c, &h, size);
+	}
+}
+
+void mmu_check(struct soft_cpu *c, gva_t va, uint64_t len, bool write, bool user)
+{
+	gva_t end = va + len;
+
+	while (len > 0 && va < end) {
+		mmu_touch(c, va, write ? MMU_WRITE : MMU_READ, user);
+		va = (va | ~PAGE_MASK) + 1;
+	}
+}
+
+void *mmu_rmw(struct soft_cpu *c, gva_t va, unsigned size, bool user)
+{
+	unsigned first = in_page(va, size);
+	struct mmu_hit h = mmu_touch(c, va, MMU_WRITE, user);
+
+	if (unlikely(c->dr[7] & 0xff))
+		watch(c, va, size, true);
+	if (first < size) {
+		mmu_touch(c, va + first, MMU_WRITE, user);
+		return NULL;
+	}
+	if (h.host == NULL || h.rom || atomic_load(&c->vm->page[h.page].map) != 0)
+		return NULL;
+	mem_dirty_set(&c->machine->mem, h.page);
+	return h.host;
+}
