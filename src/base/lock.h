@@ -11,11 +11,12 @@
 enum lock_order {
 	LOCK_GUEST = 10,
 	LOCK_MACHINE = 20, /* device registers, bus maps */
-	LOCK_LANE = 30,    /* a loop's timers and calls */
 	LOCK_DEVICE = 35,  /* what a device shares with its lane: INTx, MSI-X tables, input */
 	LOCK_IRQ = 40,     /* PIC, IOAPIC, routing */
 	LOCK_APIC = 50,    /* one local APIC */
 	LOCK_VCPU = 60,    /* a vCPU's state and wait */
+	LOCK_CLOCK = 62,   /* the machine's timers */
+	LOCK_LANE = 65,    /* a loop's timers and calls: armed with any of the above held */
 	LOCK_MEM = 70,
 	LOCK_LOG = 90,
 };

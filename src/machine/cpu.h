@@ -37,15 +37,15 @@ struct cpu_seg {
 	uint16_t attr;
 };
 
-#define SEG_TYPE 0x000f
-#define SEG_S 0x0010
+#define SEG_TYPE      0x000f
+#define SEG_S         0x0010
 #define SEG_DPL_SHIFT 5
 #define SEG_DPL(attr) (((attr) >> SEG_DPL_SHIFT) & 3)
-#define SEG_P 0x0080
-#define SEG_AVL 0x1000
-#define SEG_L 0x2000
-#define SEG_DB 0x4000
-#define SEG_G 0x8000
+#define SEG_P         0x0080
+#define SEG_AVL       0x1000
+#define SEG_L         0x2000
+#define SEG_DB        0x4000
+#define SEG_G         0x8000
 
 struct cpu_table { /* GDTR, IDTR */
 	uint64_t base;
@@ -53,6 +53,12 @@ struct cpu_table { /* GDTR, IDTR */
 };
 
 #define CPU_XSAVE_SIZE 4096
+
+/* Fields of apic_base (IA32_APIC_BASE, SDM 3A 11.4.4) */
+#define APIC_BASE_BSP     (1ull << 8)
+#define APIC_BASE_X2APIC  (1ull << 10)
+#define APIC_BASE_ENABLE  (1ull << 11)
+#define APIC_BASE_DEFAULT 0xfee00000ull
 
 /* What the processor does between instructions. */
 enum cpu_mp { CPU_MP_RUNNING, CPU_MP_HALTED, CPU_MP_WAIT_INIT, CPU_MP_WAIT_SIPI };
@@ -84,62 +90,63 @@ struct cpu_state {
 };
 
 /* CR0, CR4, EFER, RFLAGS: SDM 3A 2.5, 2.2.1, 2.3 */
-#define CR0_PE (1ull << 0)
-#define CR0_MP (1ull << 1)
-#define CR0_EM (1ull << 2)
-#define CR0_TS (1ull << 3)
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
-#define CR0_WP (1ull << 16)
-#define CR0_AM (1ull << 18)
-#define CR0_NW (1ull << 29)
-#define CR0_CD (1ull << 30)
-#define CR0_PG (1ull << 31)
-#define CR4_VME (1ull << 0)
-#define CR4_PVI (1ull << 1)
-#define CR4_TSD (1ull << 2)
-#define CR4_DE (1ull << 3)
-#define CR4_PSE (1ull << 4)
-#define CR4_PAE (1ull << 5)
-#define CR4_MCE (1ull << 6)
-#define CR4_PGE (1ull << 7)
-#define CR4_PCE (1ull << 8)
-#define CR4_OSFXSR (1ull << 9)
-#define CR4_OSXMMEXCPT (1ull << 10)
-#define CR4_UMIP (1ull << 11)
-#define CR4_LA57 (1ull << 12)
-#define CR4_FSGSBASE (1ull << 16)
-#define CR4_PCIDE (1ull << 17)
-#define CR4_OSXSAVE (1ull << 18)
-#define CR4_SMEP (1ull << 20)
-#define CR4_SMAP (1ull << 21)
-#define CR4_PKE (1ull << 22)
-#define EFER_SCE (1ull << 0)
-#define EFER_LME (1ull << 8)
-#define EFER_LMA (1ull << 10)
-#define EFER_NXE (1ull << 11)
-#define EFER_SVME (1ull << 12)
-#define EFER_FFXSR (1ull << 14)
-#define FLAG_CF (1u << 0)
-#define FLAG_FIXED (1u << 1)
-#define FLAG_PF (1u << 2)
-#define FLAG_AF (1u << 4)
-#define FLAG_ZF (1u << 6)
-#define FLAG_SF (1u << 7)
-#define FLAG_TF (1u << 8)
-#define FLAG_IF (1u << 9)
-#define FLAG_DF (1u << 10)
-#define FLAG_OF (1u << 11)
+#define CR0_PE          (1ull << 0)
+#define CR0_MP          (1ull << 1)
+#define CR0_EM          (1ull << 2)
+#define CR0_TS          (1ull << 3)
+#define CR0_ET          (1ull << 4)
+#define CR0_NE          (1ull << 5)
+#define CR0_WP          (1ull << 16)
+#define CR0_AM          (1ull << 18)
+#define CR0_NW          (1ull << 29)
+#define CR0_CD          (1ull << 30)
+#define CR0_PG          (1ull << 31)
+#define CR4_VME         (1ull << 0)
+#define CR4_PVI         (1ull << 1)
+#define CR4_TSD         (1ull << 2)
+#define CR4_DE          (1ull << 3)
+#define CR4_PSE         (1ull << 4)
+#define CR4_PAE         (1ull << 5)
+#define CR4_MCE         (1ull << 6)
+#define CR4_PGE         (1ull << 7)
+#define CR4_PCE         (1ull << 8)
+#define CR4_OSFXSR      (1ull << 9)
+#define CR4_OSXMMEXCPT  (1ull << 10)
+#define CR4_UMIP        (1ull << 11)
+#define CR4_LA57        (1ull << 12)
+#define CR4_FSGSBASE    (1ull << 16)
+#define CR4_PCIDE       (1ull << 17)
+#define CR4_OSXSAVE     (1ull << 18)
+#define CR4_SMEP        (1ull << 20)
+#define CR4_SMAP        (1ull << 21)
+#define CR4_PKE         (1ull << 22)
+#define EFER_SCE        (1ull << 0)
+#define EFER_LME        (1ull << 8)
+#define EFER_LMA        (1ull << 10)
+#define EFER_NXE        (1ull << 11)
+#define EFER_SVME       (1ull << 12)
+#define EFER_FFXSR      (1ull << 14)
+#define EFER_AUTOIBRS   (1ull << 21) /* AMD's Automatic IBRS: accepted, no effect of its own */
+#define FLAG_CF         (1u << 0)
+#define FLAG_FIXED      (1u << 1)
+#define FLAG_PF         (1u << 2)
+#define FLAG_AF         (1u << 4)
+#define FLAG_ZF         (1u << 6)
+#define FLAG_SF         (1u << 7)
+#define FLAG_TF         (1u << 8)
+#define FLAG_IF         (1u << 9)
+#define FLAG_DF         (1u << 10)
+#define FLAG_OF         (1u << 11)
 #define FLAG_IOPL_SHIFT 12
-#define FLAG_IOPL (3u << 12)
-#define FLAG_NT (1u << 14)
-#define FLAG_RF (1u << 16)
-#define FLAG_VM (1u << 17)
-#define FLAG_AC (1u << 18)
-#define FLAG_VIF (1u << 19)
-#define FLAG_VIP (1u << 20)
-#define FLAG_ID (1u << 21)
-#define FLAGS_ARITH (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+#define FLAG_IOPL       (3u << 12)
+#define FLAG_NT         (1u << 14)
+#define FLAG_RF         (1u << 16)
+#define FLAG_VM         (1u << 17)
+#define FLAG_AC         (1u << 18)
+#define FLAG_VIF        (1u << 19)
+#define FLAG_VIP        (1u << 20)
+#define FLAG_ID         (1u << 21)
+#define FLAGS_ARITH     (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 enum cpu_exception {
 	EXC_DE = 0,
@@ -162,8 +169,12 @@ enum cpu_exception {
 	EXC_XM = 19,
 };
 
-/* State after power-on or INIT (SDM 3A table 9-1).  bsp: apic_base and mp follow. */
+/* State after power-on (SDM 3A table 9-1).  bsp: apic_base and mp follow; others wait for a SIPI. */
 void cpu_state_reset(struct cpu_state *c, bool bsp);
+/* INIT: as after power-on, but for what table 9-1 says stays (FPU, SSE, most MSRs, TSC, CR0.CD and NW). */
+void cpu_state_init(struct cpu_state *c, bool bsp);
+/* A SIPI's start: real mode at vector * 4096 (SDM 3A 8.4.3). */
+void cpu_state_sipi(struct cpu_state *c, uint8_t vector);
 void cpu_state_visit(struct state *s, struct cpu_state *c);
 /* Registers for people, several lines, into buf (a crash report). */
 void cpu_state_format(const struct cpu_state *c, char *buf, size_t len);

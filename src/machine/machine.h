@@ -21,11 +21,16 @@
 struct device;
 struct machine;
 
-/* What every device offers.  All called with the machine's lock held and its lane quiet. */
+/*
+ * What every device offers.  All but free are called on the lane's thread with the machine's lock held:
+ * no register access and no queue work goes on meanwhile.  free: after both loops stopped working for
+ * the machine.  Every one may be NULL.
+ */
 struct device_type {
 	const char *name; /* "uart16550" */
 	void (*reset)(struct device *d);
-	void (*state)(struct device *d, struct state *s); /* fields once; section named d->name */
+	void (*state)(struct device *d,
+	              struct state *s); /* fields once, inside a section d->name */
 	void (*free)(struct device *d);
 	/* Stop and go on working on queues (lanes); NULL when it has none. */
 	void (*quiesce)(struct device *d);
@@ -43,8 +48,8 @@ struct device {
 enum machine_end {
 	MACHINE_RUNS,
 	MACHINE_POWEROFF,
-	MACHINE_RESET,	    /* the guest asked for a reset */
-	MACHINE_CRASH,	    /* triple fault, or the engine cannot go on */
+	MACHINE_RESET,      /* the guest asked for a reset */
+	MACHINE_CRASH,      /* triple fault, or the engine cannot go on */
 	MACHINE_DEBUG_EXIT, /* isa-debug-exit; end_code is the value written */
 	MACHINE_STOPPED,    /* by the user */
 };
@@ -67,24 +72,40 @@ struct machine {
 
 	struct device *devices; /* in the order they were added */
 
-	_Atomic int ended; /* enum machine_end */
+	/* machine.c's */
+	pthread_t lane_thread;
+	bool lane_started;
+	bool running;    /* not paused; main thread's */
+	unsigned opened; /* vCPUs the engine has opened */
+	_Atomic bool ending;
+
+	_Atomic int ended; /* enum machine_end; the two below are written before it */
 	int end_code;
 	char end_text[2048]; /* crash: why, and registers */
 };
 
-/* loop: the main loop, run by the caller.  stepped: test clock.  The lane's thread is started. */
+/*
+ * loop: the main loop, run by the caller.  The lane's thread is started.  stepped: the test machine, with
+ * a clock that moves by clock_step() and a lane without a thread: tests call loop_step(m->lane, 0).
+ */
 int machine_new(unsigned cpus, struct loop *loop, bool stepped, struct machine **out,
-		struct err *e) MUST_CHECK;
+                struct err *e) MUST_CHECK;
 void machine_free(struct machine *m); /* stops vCPUs, frees devices in reverse order */
 
 void machine_add_device(struct machine *m, struct device *d, const struct device_type *type,
-			const char *name);
+                        const char *name);
 struct device *machine_find_device(struct machine *m, const char *name);
 void machine_reset_devices(struct machine *m);
 
-/* Opens the engine and its vCPUs (thread not running yet): after memory and CPU model are set. */
+/*
+ * Opens the engine and its vCPUs (threads not running yet): after memory, CPU model and devices are
+ * set.  All vCPUs get their reset state; a boot protocol then changes it by vcpu_state_set().
+ */
 int machine_open_engine(struct machine *m, const struct engine *engine, struct err *e) MUST_CHECK;
-/* Starts or goes on, parks all vCPUs (returns when they are parked). */
+/*
+ * Starts or goes on; pause parks all vCPUs and quiesces the devices (and returns when that is so).  On
+ * the main thread, no lock held.  vCPUs of a machine that ended park by themselves.
+ */
 int machine_start(struct machine *m, struct err *e) MUST_CHECK;
 void machine_pause(struct machine *m);
 void machine_resume(struct machine *m);
