@@ -8,8 +8,7 @@
 #include <sys/mman.h>
 
 #include "engine/soft/code.h"
-#include "engine/soft/decode.h"
-#include "engine/soft/mem.h"
+#include "engine/soft/int.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 
@@ -177,6 +176,7 @@ static void decode_block(struct soft_cpu *c, struct block *b, const struct fetch
 			break;
 	}
 	b->len = (uint16_t)MIN(at, avail);
+	int_optimize(b);
 	b->op[b->n - 1].flags |= OP_LAST;
 	b->op[b->n] = (struct op){.fn = op_behind, .ip = (uint16_t)at, .nth = (uint8_t)b->n};
 	c->run->decoded++;

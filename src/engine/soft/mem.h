@@ -24,6 +24,13 @@ void mmu_store_bytes(struct soft_cpu *c, gva_t va, const void *buf, unsigned len
  * code page, page-crossing): then use mmu_load, compute, mmu_store.  Raises as a store would.
  */
 void *mmu_rmw(struct soft_cpu *c, gva_t va, unsigned size, bool user);
+/*
+ * Where mmu_rmw() says NULL: memory = fn(c, op, memory), under the lock that all such accesses take.
+ * fn doesn't raise.
+ */
+typedef uint64_t mmu_modify_fn(struct soft_cpu *c, const struct op *op, uint64_t old);
+void mmu_modify(struct soft_cpu *c, const struct op *op, gva_t va, unsigned size, bool user,
+                mmu_modify_fn *fn);
 /* Guest's physical address as the tables say; false: not mapped.  Never raises, sets no A or D. */
 bool mmu_translate(struct soft_cpu *c, gva_t va, gpa_t *out);
 

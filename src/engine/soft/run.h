@@ -59,6 +59,8 @@ struct soft_run {
 	_Atomic uint64_t ack;
 	uint64_t large;     /* where large pages were mapped since the last flush: bloom by GiB */
 	uint64_t watch_hit; /* data breakpoints that matched: DR6 bits */
+	uint64_t scratch;   /* between an op and its mmu_modify_fn */
+	uint32_t pauses;
 
 	struct block_cache *blocks;
 	uint64_t phys_mask; /* bits that a physical address may not have */

@@ -76,6 +76,9 @@ enum {
 	OP_HIGH_RM = 1 << 5,  /* rm is AH... */
 	OP_SEG = 1 << 6,      /* a segment override prefix was there */
 	OP_LAST = 1 << 7,     /* the last op of its block */
+	OP_LINKED = 1 << 11,  /* conditional jump that stays in its page */
+	OP_KILLS = 1 << 9,    /* writes all arithmetic flags, reads none; ptr: variant without */
+	OP_PURE = 1 << 10,    /* reads and writes no flags, cannot raise or leave */
 	OP_STACK = 1 << 8,    /* memory operand in the stack segment: #SS, not #GP */
 };
 

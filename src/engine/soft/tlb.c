@@ -314,3 +314,26 @@ void *mmu_rmw(struct soft_cpu *c, gva_t va, unsigned size, bool user)
 	mem_dirty_set(&c->machine->mem, h.page);
 	return h.host;
 }
+
+void mmu_modify(struct soft_cpu *c, const struct op *op, gva_t va, unsigned size, bool user,
+                mmu_modify_fn *fn)
+{
+	unsigned first = in_page(va, size);
+	struct mmu_hit a = mmu_touch(c, va, MMU_WRITE, user), b = {0};
+	uint64_t v = 0;
+
+	if (first < size)
+		b = mmu_touch(c, va + first, MMU_WRITE, user);
+	pthread_mutex_lock(&c->vm->split);
+	if (first == size && a.host == NULL) {
+		mmio_store(c, a.gpa, size, fn(c, op, mmio_load(c, a.gpa, size)));
+	} else {
+		hit_read(c, &a, &v, first);
+		hit_read(c, &b, (uint8_t *)&v + first, size - first);
+		v = fn(c, op, v);
+		hit_write(c, &a, &v, first);
+		if (first < size)
+			hit_write(c, &b, (uint8_t *)&v + first, size - first);
+	}
+	pthread_mutex_unlock(&c->vm->split);
+}

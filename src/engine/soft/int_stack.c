@@ -1,0 +1,224 @@
+/* PUSH POP PUSHA POPA ENTER LEAVE. */
+#include "engine/soft/stack.h"
+
+static void op_push64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP] - 8;
+
+	c->op = op;
+	soft_st64(c, sp, c->gpr[op->reg]);
+	c->gpr[CPU_RSP] = sp;
+	return op_next(c, op);
+}
+
+static void op_pop64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP], v;
+
+	c->op = op;
+	v = soft_ld64(c, sp);
+	c->gpr[CPU_RSP] = sp + 8;
+	c->gpr[op->reg] = v; /* POP RSP: the value wins */
+	return op_next(c, op);
+}
+
+static void op_push_reg(struct soft_cpu *c, const struct op *op)
+{
+	c->op = op;
+	stack_push(c, op->size, reg_get(c, op->reg, op->size, false));
+	return op_next(c, op);
+}
+
+static void op_push_rm(struct soft_cpu *c, const struct op *op)
+{
+	c->op = op;
+	stack_push(c, op->size, rm_get(c, op));
+	return op_next(c, op);
+}
+
+static void op_push_imm(struct soft_cpu *c, const struct op *op)
+{
+	c->op = op;
+	stack_push(c, op->size, op->imm);
+	return op_next(c, op);
+}
+
+static void op_pop_reg(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t v;
+
+	c->op = op;
+	v = stack_peek(c, 0, op->size);
+	stack_set(c, c->gpr[CPU_RSP] + op->size);
+	reg_set(c, op->rm, op->size, false, v);
+	return op_next(c, op);
+}
+
+/* The address is formed with RSP already moved; a fault leaves RSP as it was. */
+static void op_pop_mem(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t v, sp = c->gpr[CPU_RSP];
+	gva_t va;
+
+	c->op = op;
+	v = stack_peek(c, 0, op->size);
+	if (op->base == CPU_RSP) {
+		struct op moved = *op;
+
+		moved.disp += op->size;
+		va = mmu_linear(c, op->seg, op_offset(c, &moved), op->size, true);
+	} else {
+		va = op_ea(c, op, op->size, true);
+	}
+	mem_put(c, va, op->size, v);
+	stack_set(c, sp + op->size);
+	return op_next(c, op);
+}
+
+static void op_pusha(struct soft_cpu *c, const struct op *op)
+{
+	unsigned size = op->size;
+
+	c->op = op;
+	/* All eight must fit before the first is written. */
+	mmu_check(c, stack_at(c, -8 * (int64_t)size, 8 * size, true), 8 * size, true, c->cpl == 3);
+	for (unsigned r = 0; r < 8; r++)
+		mem_put(c, stack_at(c, -(int64_t)(r + 1) * size, size, true), size, c->gpr[r]);
+	stack_set(c, c->gpr[CPU_RSP] - 8 * size);
+	return op_next(c, op);
+}
+
+static void op_popa(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t v[8];
+
+	c->op = op;
+	for (unsigned r = 0; r < 8; r++)
+		v[r] = stack_peek(c, (int64_t)(7 - r) * op->size, op->size);
+	for (unsigned r = 0; r < 8; r++)
+		if (r != CPU_RSP)
+			reg_set(c, r, op->size, false, v[r]);
+	stack_set(c, c->gpr[CPU_RSP] + 8 * op->size);
+	return op_next(c, op);
+}
+
+/* SDM 2A ENTER: imm is the frame's size, n the nesting level. */
+static void op_enter(struct soft_cpu *c, const struct op *op)
+{
+	unsigned size = op->size, level = op->n;
+	uint64_t bp = c->gpr[CPU_RBP], frame, mask = stack_mask(c), last;
+	int64_t at = -(int64_t)size;
+
+	c->op = op;
+	frame = (c->gpr[CPU_RSP] - size) & mask;
+	mem_put(c, stack_at(c, at, size, true), size, bp);
+	for (unsigned i = 1; i < level; i++) {
+		uint64_t from = (bp - (uint64_t)i * size) & mask;
+
+		if ((c->mode & MODE_BITS) != MODE_64)
+			from = mmu_linear(c, CPU_SS, from, size, false);
+		at -= size;
+		mem_put(c, stack_at(c, at, size, true), size, mem_get(c, from, size));
+	}
+	if (level > 0) {
+		at -= size;
+		mem_put(c, stack_at(c, at, size, true), size, frame);
+	}
+	last = c->gpr[CPU_RSP] + (uint64_t)at - op->imm;
+	/* The new top of stack must be writable. */
+	mmu_check(c, stack_at(c, at - (int64_t)op->imm, size, true), size, true, c->cpl == 3);
+	reg_set(c, CPU_RBP, mask == ~0ull ? 8 : size, false, frame);
+	stack_set(c, last);
+	return op_next(c, op);
+}
+
+static void op_leave_frame(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t mask = stack_mask(c), sp = c->gpr[CPU_RBP] & mask, v;
+
+	c->op = op;
+	v = mem_get(c, mask == ~0ull ? sp : mmu_linear(c, CPU_SS, sp, op->size, false), op->size);
+	stack_set(c, sp + op->size);
+	reg_set(c, CPU_RBP, op->size, false, v);
+	return op_next(c, op);
+}
+
+/* 64-bit code: pushes are 8 bytes but with a 66 prefix. */
+static void stack_size(const struct decoded *d, struct op *op)
+{
+	if ((d->mode & MODE_BITS) == MODE_64)
+		op->size = d->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ? 2 : 8;
+}
+
+static bool decode_push(const struct decoded *d, struct op *op)
+{
+	const ZydisDecodedOperand *o = &d->operand[0];
+	bool high;
+
+	op->flags |= OP_STACK;
+	stack_size(d, op);
+	if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		op->fn = op_push_imm;
+	else if (op->flags & OP_MEM)
+		op->fn = op_push_rm;
+	else if (decode_gpr(o->reg.value, &high) < 0)
+		return false; /* segment register */
+	else if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
+		op->fn = op->size == 8 ? op_push64 : op_push_reg;
+	else
+		op->fn = op_push_rm;
+	return true;
+}
+
+static bool decode_pop(const struct decoded *d, struct op *op)
+{
+	const ZydisDecodedOperand *o = &d->operand[0];
+	bool high;
+
+	op->flags |= OP_STACK;
+	stack_size(d, op);
+	if (op->flags & OP_MEM) {
+		op->fn = op_pop_mem;
+		return true;
+	}
+	if (decode_gpr(o->reg.value, &high) < 0)
+		return false;
+	if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
+		op->rm = op->reg;
+	else
+		op->reg = op->rm;
+	op->fn = op->size == 8 ? op_pop64 : op_pop_reg;
+	return true;
+}
+
+bool decode_stack(struct soft_cpu *c, const struct decoded *d, struct op *op)
+{
+	switch (d->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_PUSH:
+		return decode_push(d, op);
+	case ZYDIS_MNEMONIC_POP:
+		return decode_pop(d, op);
+	case ZYDIS_MNEMONIC_PUSHA:
+	case ZYDIS_MNEMONIC_PUSHAD:
+		op->fn = op_pusha;
+		break;
+	case ZYDIS_MNEMONIC_POPA:
+	case ZYDIS_MNEMONIC_POPAD:
+		op->fn = op_popa;
+		break;
+	case ZYDIS_MNEMONIC_ENTER:
+		stack_size(d, op);
+		op->imm = d->operand[0].imm.value.u & 0xffff;
+		op->n = d->operand[1].imm.value.u & 31;
+		op->fn = op_enter;
+		break;
+	case ZYDIS_MNEMONIC_LEAVE:
+		stack_size(d, op);
+		op->fn = op_leave_frame;
+		break;
+	default:
+		return false;
+	}
+	op->flags |= OP_STACK;
+	return true;
+}
