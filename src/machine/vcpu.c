@@ -74,14 +74,22 @@ int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	return rc;
 }
 
+/* Leaves sipi_vector alone: the next SIPI may have set it already. */
+static int set_state(struct vcpu *v, const struct cpu_state *c, struct err *e)
+{
+	int rc = v->machine->engine->vcpu_set(v, c, e);
+
+	if (rc == 0)
+		v->mp = c->mp;
+	return rc;
+}
+
 int vcpu_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 {
-	int rc = v->machine->engine->vcpu_set(v, in, e);
+	int rc = set_state(v, in, e);
 
-	if (rc == 0) {
-		v->mp = in->mp;
+	if (rc == 0)
 		v->sipi_vector = in->sipi_vector;
-	}
 	return rc;
 }
 
@@ -144,7 +152,7 @@ static void start_up(struct vcpu *v)
 		/* The APIC's part of the state is its own to reset. */
 		if (v->intc)
 			v->intc->ops->init(v->intc);
-		if (vcpu_state_set(v, &c, &e) < 0)
+		if (set_state(v, &c, &e) < 0)
 			goto fail;
 	}
 	if (requests & VCPU_REQ_SIPI && v->mp == CPU_MP_WAIT_SIPI) {
@@ -153,7 +161,7 @@ static void start_up(struct vcpu *v)
 		if (vcpu_state_get(v, &c, &e) < 0)
 			goto fail;
 		cpu_state_sipi(&c, vector);
-		if (vcpu_state_set(v, &c, &e) < 0)
+		if (set_state(v, &c, &e) < 0)
 			goto fail;
 	}
 	return;
