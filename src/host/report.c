@@ -11,7 +11,7 @@
 
 static const char *const cgroup_names[] = {"none", "v1", "hybrid", "v2"};
 static const char *const verdict_names[] = {"good", "limited", "missing"};
-static const char *const device_names[] = {"absent", "no permission", "usable"};
+static const char *const device_names[] = {"absent", "no permission", "accessible"};
 
 struct checks {
 	struct host_check *out;
@@ -46,7 +46,7 @@ static void check_processor(struct checks *c, const struct host_cpu *cpu)
 	      cpu->tsc_invariant ? "invariant" : "not invariant");
 	check(c, "FSGSBASE", cpu->fsgsbase ? HOST_GOOD : HOST_LIMITED,
 	      "a kernel from 5.9 on enables it, unless started with nofsgsbase",
-	      cpu->fsgsbase ? "usable" : "not usable by programs");
+	      cpu->fsgsbase ? "accessible" : "not usable by programs");
 	check(c, "virtualization by processor", cpu->vmx || cpu->svm ? HOST_GOOD : HOST_LIMITED,
 	      "enable VT-x or AMD-V in the firmware, or nested virtualization in the outer "
 	      "hypervisor; the software engine needs neither",
