@@ -68,7 +68,8 @@ int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	int rc = engine->vcpu_get(v, out, e);
 
 	if (rc == 0 && !engine->own_apic) {
-		out->mp = v->mp;
+		if (v->mp != CPU_MP_RUNNING)
+			out->mp = v->mp;
 		out->sipi_vector = v->sipi_vector;
 	}
 	return rc;
@@ -171,6 +172,7 @@ fail:
 
 static void run(struct vcpu *v)
 {
+	v->mp = CPU_MP_RUNNING;
 	switch (v->machine->engine->vcpu_run(v)) {
 	case ENGINE_EXIT_KICK:
 		break;
