@@ -43,8 +43,9 @@ struct boot_input {
 	struct file initrd;  /* size 0: none */
 	const struct boot_module *module;
 	unsigned modules;
-	bool unpack;      /* bzImage: unpack the kernel ourselves where we can */
-	uint8_t seed[32]; /* randomness for the guest's generator */
+	bool unpack;           /* bzImage: unpack the kernel ourselves where we can */
+	uint8_t seed[32];      /* randomness for the guest's generator */
+	uint64_t kaslr_random; /* where a Linux kernel goes in its virtual addresses */
 };
 
 /* What it did, for people and tests. */

@@ -14,6 +14,7 @@
 #include "base/num.h"
 #include "dev/firmware/blob.h"
 #include "dev/firmware/boot.h"
+#include "dev/firmware/kaslr.h"
 #include "image/bzimage.h"
 #include "image/elf.h"
 #include "image/unpack.h"
@@ -28,6 +29,7 @@
 #define ENTRY64        0x200
 #define LOADER_UNKNOWN 0xff
 #define LOADED_HIGH    1
+#define KASLR_FLAG     2 /* the kernel randomises more when its own address is random */
 #define CAN_USE_HEAP   0x80
 #define SETUP_RNG_SEED 9 /* setup_data's type */
 #define SETUP_DATA_AT  BOOT_TABLES
@@ -38,7 +40,35 @@
 struct placed {
 	uint64_t entry;
 	uint64_t start, end; /* with what it needs before it reads the memory map */
+	bool moved;          /* its virtual addresses are random */
 };
+
+static bool has_word(const char *line, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = line; (p = strstr(p, word)); p += len) {
+		if ((p == line || p[-1] == ' ') && (p[len] == 0 || p[len] == ' '))
+			return true;
+	}
+	return false;
+}
+
+static void move(const struct boot_input *in, const uint8_t *data, size_t size,
+                 const struct kernel_segment *segment, unsigned n, struct placed *out)
+{
+	struct kaslr k = {
+		.data = data,
+		.size = size,
+		.segment = segment,
+		.segments = n,
+		.end = out->end,
+		/* The seed goes to the guest; this number must not follow from it. */
+		.random = in->kaslr_random,
+	};
+
+	out->moved = kaslr_apply(in->mem, &k) != 0;
+}
 
 /* vmlinux from the payload; -ENOEXEC and the like: let the kernel unpack itself. */
 static int load_payload(const struct kernel *k, const struct boot_input *in, struct placed *out,
@@ -74,6 +104,8 @@ static int load_payload(const struct kernel *k, const struct boot_input *in, str
 		out->start = MIN(out->start, segment[i].paddr);
 		out->end = MAX(out->end, segment[i].paddr + segment[i].memsz);
 	}
+	if (k->linux_hdr.relocatable && !has_word(in->cmdline, "nokaslr"))
+		move(in, data, size, segment, n, out);
 	return 0;
 }
 
@@ -232,6 +264,8 @@ int linux_load(const struct kernel *k, const struct boot_input *in, struct cpu_s
 		return r;
 
 	fill_header(k, zero);
+	if (code.moved)
+		zero[SETUP_LOADFLAGS] |= KASLR_FLAG;
 	fill_e820(in->e820, zero);
 	store_le(zero + SETUP_CODE32_START, code.start, 4);
 	store_le(zero + SETUP_CMD_LINE_PTR, cmdline, 4);
