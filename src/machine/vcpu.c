@@ -68,8 +68,7 @@ int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	int rc = engine->vcpu_get(v, out, e);
 
 	if (rc == 0 && !engine->own_apic) {
-		if (v->mp != CPU_MP_RUNNING)
-			out->mp = v->mp;
+		out->mp = v->mp;
 		out->sipi_vector = v->sipi_vector;
 	}
 	return rc;
@@ -172,7 +171,6 @@ fail:
 
 static void run(struct vcpu *v)
 {
-	v->mp = CPU_MP_RUNNING;
 	switch (v->machine->engine->vcpu_run(v)) {
 	case ENGINE_EXIT_KICK:
 		break;

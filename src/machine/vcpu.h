@@ -12,12 +12,12 @@
  * What waits ends for: HLT any request; wait-for-SIPI only INIT, SIPI, EXIT (an engine that waits for
  * all vCPUs must not wait for one whose mp is CPU_MP_WAIT_SIPI, or that is parked).
  *
- * HLT.  That a processor is halted is the engine's knowledge, and part of the state it gets and sets.
- * vcpu_run returns ENGINE_EXIT_HALT with rip behind the HLT; the thread body waits for a request and
- * calls vcpu_run again.  A halted engine then serves its requests: when one takes the CPU out of HLT (an
- * interrupt that is accepted, an NMI) it goes on, otherwise it returns ENGINE_EXIT_HALT once more.
- * vcpu->mp is the thread body's: CPU_MP_HALTED while it waits for that, CPU_MP_RUNNING in vcpu_run,
- * CPU_MP_WAIT_SIPI until start-up (not with engines that have APICs of their own).
+ * HLT.  vcpu_run returns ENGINE_EXIT_HALT with rip behind the HLT; the thread body sets mp to
+ * CPU_MP_HALTED, waits for a request and calls vcpu_run again.  An engine that is called with mp
+ * CPU_MP_HALTED serves its requests first: when one of them takes the CPU out of HLT (an interrupt that
+ * is accepted, an NMI) it sets mp to CPU_MP_RUNNING and goes on; otherwise it returns
+ * ENGINE_EXIT_HALT once more.  Engines with APICs of their own keep mp to themselves, unless they return
+ * ENGINE_EXIT_HALT.
  */
 #ifndef MACHINE_VCPU_H
 #define MACHINE_VCPU_H
@@ -70,8 +70,8 @@ void vcpu_wait_parked(struct vcpu *v);
 void vcpu_release(struct vcpu *v);
 
 /*
- * The engine-neutral state of a parked vCPU, or on its own thread.  mp is the thread body's where it
- * waits (software engines), the engine's otherwise.
+ * The engine-neutral state of a parked vCPU, or on its own thread.  For software engines mp is the
+ * vCPU's, not the engine's business.
  */
 int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e) MUST_CHECK;
 int vcpu_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e) MUST_CHECK;

@@ -271,6 +271,7 @@ static enum engine_exit vcpu_run(struct vcpu *v)
 		exit = step(v, &c->ops[c->at]);
 		if (exit != ENGINE_EXIT_KICK)
 			return exit;
+		v->mp = CPU_MP_RUNNING;
 		c->at++;
 	}
 	atomic_fetch_and(&v->requests, ~(VCPU_REQ_INTERRUPT | VCPU_REQ_NMI | VCPU_REQ_ENGINE));
