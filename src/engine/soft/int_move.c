@@ -263,6 +263,12 @@ static void op_nop(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+static void op_mfence(struct soft_cpu *c, const struct op *op)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return op_next(c, op);
+}
+
 static void byte_regs(struct op *op)
 {
 	op->reg = (uint8_t)(op->reg * 8 + !!(op->flags & OP_HIGH_REG));
@@ -317,6 +323,9 @@ static bool decode_widen(const struct decoded *d, struct op *op, bool sign)
 	unsigned from = (unsigned)__builtin_ctz(d->operand[1].size / 8);
 	unsigned to = (unsigned)__builtin_ctz(op->size) - 1;
 
+	/* MOVSXD with 16-bit operands only copies. */
+	if (sign && from == 2 && to == 0)
+		from = 1;
 	if (from > 2 || to > 2)
 		return false;
 	if (from == 1 && to == 0)
@@ -359,6 +368,9 @@ static bool decode_conditional(const struct decoded *d, struct op *op)
 	case ZYDIS_CATEGORY_PREFETCH:
 	case ZYDIS_CATEGORY_NOP:
 	case ZYDIS_CATEGORY_WIDENOP:
+		/* AMD's PREFETCH group has no register form. */
+		if (op->opcode == 0x10d && !(op->flags & OP_MEM))
+			return false;
 		op->flags = (uint16_t)((op->flags & ~OP_MEM) | OP_PURE);
 		return plain(op, op_nop, 0);
 	default:
@@ -370,6 +382,7 @@ bool decode_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 {
 	switch (d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_MOV:
+	case ZYDIS_MNEMONIC_MOVNTI:
 		return decode_mov(d, op);
 	case ZYDIS_MNEMONIC_MOVZX:
 		return decode_widen(d, op, false);
@@ -378,6 +391,13 @@ bool decode_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 		return decode_widen(d, op, true);
 	case ZYDIS_MNEMONIC_LEA:
 		return decode_lea(d, op);
+	case ZYDIS_MNEMONIC_PAUSE:
+		/* With REX.B it's XCHG R8, RAX. */
+		if (!(d->insn.attributes & ZYDIS_ATTRIB_HAS_REX) || !d->insn.raw.rex.B)
+			return false;
+		op->reg = CPU_R8;
+		op->rm = CPU_RAX;
+		return plain(op, op_xchg_reg, 0);
 	case ZYDIS_MNEMONIC_XCHG:
 		if (d->operand[0].encoding == ZYDIS_OPERAND_ENCODING_OPCODE ||
 		    d->operand[1].encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
@@ -419,7 +439,8 @@ bool decode_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 		return plain(op, op_direction, 1);
 	case ZYDIS_MNEMONIC_SALC:
 		return plain(op, op_salc, 0);
-	case ZYDIS_MNEMONIC_NOP:
+	case ZYDIS_MNEMONIC_MFENCE:
+		return plain(op, op_mfence, 0);
 	case ZYDIS_MNEMONIC_ENDBR32:
 	case ZYDIS_MNEMONIC_ENDBR64:
 	case ZYDIS_MNEMONIC_LFENCE:
