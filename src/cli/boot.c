@@ -258,7 +258,7 @@ int command_boot(int argc, char **argv)
 	if (options_parse(boot_options, &b.args, argc, argv, &e) < 0) {
 		code = fail(&e, EXIT_USAGE);
 	} else if (b.args.help) {
-		code = command_help(2, (char *[]){"help", "boot"});
+		code = command_help(2, (char **)(const char *[]){"help", "boot"});
 	} else if (vm_spec_check(&b.args.spec, &e) < 0) {
 		code = fail(&e, EXIT_USAGE);
 	} else {

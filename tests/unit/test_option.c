@@ -16,7 +16,7 @@ static int parse(struct boot_args *a, struct err *e, char **argv)
 	vm_spec_init(&a->spec);
 	return options_parse(boot_options, a, argc, argv, e);
 }
-#define PARSE(a, e, ...) parse(a, e, (char *[]){"boot", __VA_ARGS__, NULL})
+#define PARSE(a, e, ...) parse(a, e, (char **)(const char *[]){"boot", __VA_ARGS__, NULL})
 
 static void test_values(void **state)
 {
