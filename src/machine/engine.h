@@ -57,7 +57,8 @@ struct engine {
 	void (*vcpu_kick)(struct vcpu *v); /* vcpu_run returns, or does not start, soon */
 	int (*vcpu_get)(struct vcpu *v, struct cpu_state *out, struct err *e);
 	int (*vcpu_set)(struct vcpu *v, const struct cpu_state *in, struct err *e);
-	/* The engine's own local APIC through the visitor, same list as dev/chip/lapic.c (NULL without). */
+	/* The engine's own local APIC through the visitor: lapic_regs_state(), after vcpu_set (NULL
+	 * without). */
 	void (*apic_state)(struct vcpu *v, struct state *s);
 
 	/* NULL where the local APICs are ours. */

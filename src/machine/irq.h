@@ -15,6 +15,7 @@
 #include "base/lock.h"
 #include "base/state.h"
 
+struct cpu_state;
 struct machine;
 struct vcpu;
 
@@ -89,13 +90,22 @@ struct intc_ops {
 	/* The MMIO page (xAPIC); offset 0..0xfff. */
 	uint32_t (*mmio_read)(struct intc *ic, uint32_t offset);
 	void (*mmio_write)(struct intc *ic, uint32_t offset, uint32_t value);
-	/* INIT arrived: back to reset state (APIC ID stays). */
+	/* INIT arrived: back to reset state (APIC ID and mode stay). */
 	void (*init)(struct intc *ic);
+	/* Its part of the processor's state: apic_base, cr8, tsc_deadline.  The rules that bind the guest
+	 * when it changes modes don't bind set. */
+	void (*cpu_get)(struct intc *ic, struct cpu_state *out);
+	void (*cpu_set)(struct intc *ic, const struct cpu_state *in);
+	/* The registers through the visitor: lapic_regs_state().  On load after cpu_set. */
+	void (*state)(struct intc *ic, struct state *s);
 };
 
 struct intc {
 	const struct intc_ops *ops;
 	struct vcpu *vcpu;
+	/* The guest's TSC now, for IA32_TSC_DEADLINE; set by the engine.  Called on the vCPU's thread or
+	 * while it is parked.  NULL: the machine's time in ticks of tsc_khz. */
+	uint64_t (*tsc)(struct vcpu *v);
 	/* Page address where the MMIO window is now; UINT64_MAX: disabled or x2APIC. */
 	_Atomic uint64_t mmio_base;
 };

@@ -309,6 +309,8 @@ static void visit_vcpu(struct vcpu *v, struct state *s)
 		state_fail(s, "%s: %s", name, e.text);
 	if (v->machine->engine->apic_state)
 		v->machine->engine->apic_state(v, s);
+	else if (v->intc)
+		v->intc->ops->state(v->intc, s);
 	state_leave(s);
 }
 
@@ -322,7 +324,6 @@ static void visit_all(struct machine *m, void *arg)
 	if (state_loading(s) && cpus != m->cpus)
 		state_fail(s, "the saved machine has %u vCPUs, this one %u", cpus, m->cpus);
 	visit_clock(m, s);
-	/* Devices first: an APIC of ours is a device, and a processor's state builds on it. */
 	state_enter(s, "irq", 1);
 	state_u32(s, "levels", &m->irq.levels);
 	state_leave(s);

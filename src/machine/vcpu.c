@@ -71,6 +71,8 @@ int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 		out->mp = v->mp;
 		out->sipi_vector = v->sipi_vector;
 	}
+	if (rc == 0 && v->intc)
+		v->intc->ops->cpu_get(v->intc, out);
 	return rc;
 }
 
@@ -79,9 +81,13 @@ static int set_state(struct vcpu *v, const struct cpu_state *c, struct err *e)
 {
 	int rc = v->machine->engine->vcpu_set(v, c, e);
 
-	if (rc == 0)
-		v->mp = c->mp;
-	return rc;
+	if (rc < 0)
+		return rc;
+	v->mp = c->mp;
+	/* After the engine: a TSC deadline needs the TSC. */
+	if (v->intc)
+		v->intc->ops->cpu_set(v->intc, c);
+	return 0;
 }
 
 int vcpu_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)

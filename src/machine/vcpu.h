@@ -71,7 +71,7 @@ void vcpu_release(struct vcpu *v);
 
 /*
  * The engine-neutral state of a parked vCPU, or on its own thread.  For software engines mp is the
- * vCPU's, not the engine's business.
+ * vCPU's, and apic_base, cr8 and tsc_deadline are the intc's, not the engine's business.
  */
 int vcpu_state_get(struct vcpu *v, struct cpu_state *out, struct err *e) MUST_CHECK;
 int vcpu_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e) MUST_CHECK;

@@ -135,6 +135,13 @@ static void dirty_stop(struct machine *m)
 	mem_dirty_stop(&m->mem);
 }
 
+static uint64_t tsc(struct vcpu *v)
+{
+	const struct soft_cpu *c = v->engine_data;
+
+	return __rdtsc() + (uint64_t)c->tsc_offset;
+}
+
 static int vcpu_open(struct vcpu *v, struct err *e)
 {
 	struct soft_cpu *c = NULL;
@@ -163,6 +170,8 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 	soft_tlb_flush(c, false);
 	fpu_reset(c);
 	v->engine_data = c;
+	if (v->intc != NULL)
+		v->intc->tsc = tsc;
 	return 0;
 }
 

@@ -5,9 +5,6 @@
 #include "engine/soft/flags.h"
 #include "engine/soft/run.h"
 
-#define MSR_APIC_BASE    0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-
 /* Fields that have the same name and type on both sides; TO and FROM are the structs. */
 #define COPY(to, from, field) memcpy(&(to)->field, &(from)->field, sizeof((to)->field))
 #define COPY_ALL(to, from)                       \
@@ -53,7 +50,6 @@
 int soft_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 {
 	struct soft_cpu *c = v->engine_data;
-	struct intc *ic = v->intc;
 	const struct soft_run *r = c->run;
 
 	memset(out, 0, sizeof(*out));
@@ -62,11 +58,6 @@ int soft_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	out->rip = c->rip;
 	out->rflags = flags_get(c);
 	out->tsc = __rdtsc() + (uint64_t)c->tsc_offset;
-	if (ic != NULL) {
-		out->cr8 = ic->ops->tpr_get(ic);
-		ic->ops->msr_read(ic, MSR_APIC_BASE, &out->apic_base);
-		ic->ops->msr_read(ic, MSR_TSC_DEADLINE, &out->tsc_deadline);
-	}
 	out->interrupt_shadow = c->shadow;
 	out->nmi_pending = !!(atomic_load(&v->requests) & VCPU_REQ_NMI);
 	out->sipi_vector = atomic_load(&v->sipi_vector);
@@ -122,7 +113,6 @@ static uint8_t privilege(const struct soft_cpu *c)
 int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 {
 	struct soft_cpu *c = v->engine_data;
-	struct intc *ic = v->intc;
 
 	COPY_ALL(c, in);
 	memcpy(c->gpr, in->gpr, sizeof(in->gpr));
@@ -135,11 +125,6 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 	c->halted = in->mp == CPU_MP_HALTED;
 	c->shutdown = false;
 	c->op = &c->run->fetch;
-	if (ic != NULL) {
-		ic->ops->msr_write(ic, MSR_APIC_BASE, in->apic_base);
-		ic->ops->tpr_set(ic, (uint8_t)in->cr8);
-		ic->ops->msr_write(ic, MSR_TSC_DEADLINE, in->tsc_deadline);
-	}
 	set_events(c, in);
 	soft_tlb_flush(c, false);
 	soft_mode_update(c);
