@@ -3,6 +3,7 @@
 #include <x86intrin.h>
 
 #include "engine/soft/flags.h"
+#include "engine/soft/fpu.h"
 #include "engine/soft/run.h"
 
 /* Fields that have the same name and type on both sides; TO and FROM are the structs. */
@@ -116,6 +117,7 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 
 	COPY_ALL(c, in);
 	memcpy(c->gpr, in->gpr, sizeof(in->gpr));
+	fpu_loaded(c);
 	c->gpr[SOFT_ZERO] = 0;
 	c->rip = in->rip;
 	flags_set(c, (uint32_t)in->rflags);
