@@ -10,28 +10,28 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define MIN(a, b)                                                                                  \
-	({                                                                                         \
-		typeof(a) min_a_ = (a);                                                            \
-		typeof(b) min_b_ = (b);                                                            \
-		min_a_ < min_b_ ? min_a_ : min_b_;                                                 \
+#define MIN(a, b)                                  \
+	({                                         \
+		typeof(a) min_a_ = (a);            \
+		typeof(b) min_b_ = (b);            \
+		min_a_ < min_b_ ? min_a_ : min_b_; \
 	})
-#define MAX(a, b)                                                                                  \
-	({                                                                                         \
-		typeof(a) max_a_ = (a);                                                            \
-		typeof(b) max_b_ = (b);                                                            \
-		max_a_ > max_b_ ? max_a_ : max_b_;                                                 \
+#define MAX(a, b)                                  \
+	({                                         \
+		typeof(a) max_a_ = (a);            \
+		typeof(b) max_b_ = (b);            \
+		max_a_ > max_b_ ? max_a_ : max_b_; \
 	})
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK         __attribute__((warn_unused_result))
 #define PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
-#define UNUSED __attribute__((unused))
+#define UNUSED             __attribute__((unused))
 
 #define KIB (1ull << 10)
 #define MIB (1ull << 20)
@@ -64,13 +64,13 @@ static inline void cleanup_fd(int *fd)
 }
 
 #define AUTO_FREE __attribute__((cleanup(cleanup_free)))
-#define AUTO_FD __attribute__((cleanup(cleanup_fd)))
+#define AUTO_FD   __attribute__((cleanup(cleanup_fd)))
 
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		typeof(p) taken_ = (p);                                                            \
-		(p) = NULL;                                                                        \
-		taken_;                                                                            \
+#define take_ptr(p)                     \
+	({                              \
+		typeof(p) taken_ = (p); \
+		(p) = NULL;             \
+		taken_;                 \
 	})
 
 static inline int take_fd(int *fd)

@@ -25,7 +25,7 @@ struct watch {
 struct loop_timer {
 	void (*fn)(struct loop_timer *t);
 	uint64_t deadline; /* ns, CLOCK_MONOTONIC */
-	size_t slot;	   /* place in the heap + 1; 0: not armed.  The loop's. */
+	size_t slot;       /* place in the heap + 1; 0: not armed.  The loop's. */
 };
 
 int loop_new(const char *name, struct loop **out, struct err *e) MUST_CHECK;

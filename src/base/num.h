@@ -6,7 +6,7 @@
 
 /* An unsigned number, decimal or 0x, the whole string, within [min, max].  what names it in errors. */
 int num_parse_u64(const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *out,
-		  struct err *e) MUST_CHECK;
+                  struct err *e) MUST_CHECK;
 
 /*
  * A size in bytes with a binary suffix: 512M, 2G, 64K, 1T, with optional "iB" or "B".  A bare number

@@ -28,8 +28,8 @@ enum engine_exit {
 
 /* Whether this host can run unmodified guests on the engine. */
 struct engine_report {
-	bool usable;	  /* `auto` may choose it */
-	bool openable;	  /* it works for guests made for it (PVM hosts) */
+	bool usable;      /* `auto` may choose it */
+	bool openable;    /* it works for guests made for it (PVM hosts) */
 	char reason[200]; /* one line: "hardware virtualization: ring-0 loop 21 us" */
 };
 
@@ -67,10 +67,12 @@ struct engine {
 	int (*msi_fd)(struct machine *m, uint64_t address, uint32_t data, int fd, bool on);
 	/* IOAPIC pin's message changed (irq_route()): for engines that must know which vectors are
 	 * level-triggered, to tell their EOI by irq_eoi().  May be NULL. */
-	void (*ioapic_route)(struct machine *m, unsigned pin, uint64_t address, uint32_t data, bool on);
+	void (*ioapic_route)(struct machine *m, unsigned pin, uint64_t address, uint32_t data,
+	                     bool on);
 	/* A store of size bytes (value: any) to addr signals fd without a detour through us.  May be
 	 * NULL or refuse: then the device sees the store. */
-	int (*notify_fd)(struct machine *m, bool pio, uint64_t addr, unsigned size, int fd, bool on);
+	int (*notify_fd)(struct machine *m, bool pio, uint64_t addr, unsigned size, int fd,
+	                 bool on);
 	/* Counters as JSON for inspect and --stats; may be NULL. */
 	struct json *(*stats)(struct machine *m);
 };

@@ -64,7 +64,7 @@ void irq_route(struct machine *m, unsigned pin, uint64_t address, uint32_t data,
 
 /* Between controllers and engines. */
 void irq_eoi(struct machine *m, uint8_t vector); /* local APIC -> IOAPIC */
-void irq_extint(struct machine *m, bool level);	 /* PIC's INTR, irq lock held */
+void irq_extint(struct machine *m, bool level);  /* PIC's INTR, irq lock held */
 bool irq_pic_pending(struct machine *m);
 uint8_t irq_pic_accept(struct machine *m);
 

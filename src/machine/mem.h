@@ -17,8 +17,8 @@ typedef uint64_t gpa_t; /* guest physical address */
 typedef uint64_t gva_t; /* guest virtual (linear) address */
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE 4096ull
-#define PAGE_MASK (~(PAGE_SIZE - 1))
+#define PAGE_SIZE  4096ull
+#define PAGE_MASK  (~(PAGE_SIZE - 1))
 
 enum mem_kind { MEM_RAM, MEM_ROM };
 
@@ -26,11 +26,11 @@ struct mem_range {
 	gpa_t gpa;
 	uint64_t size; /* whole pages */
 	enum mem_kind kind;
-	uint8_t *host;	   /* mapped read-write in this process, also for ROM */
-	int fd;		   /* the memfd */
-	uint64_t offset;   /* of the range in the memfd */
-	uint64_t page0;	   /* index of its first page in dirty and in engines' per-page tables */
-	char name[16];	   /* "ram-low", "ram-high", "bios" */
+	uint8_t *host;   /* mapped read-write in this process, also for ROM */
+	int fd;          /* the memfd */
+	uint64_t offset; /* of the range in the memfd */
+	uint64_t page0;  /* index of its first page in dirty and in engines' per-page tables */
+	char name[16];   /* "ram-low", "ram-high", "bios" */
 };
 
 #define MEM_RANGES_MAX 16
@@ -38,8 +38,8 @@ struct mem_range {
 struct mem {
 	struct mem_range range[MEM_RANGES_MAX]; /* sorted by gpa */
 	unsigned n;
-	uint64_t pages;		  /* of all ranges */
-	_Atomic uint64_t *dirty;  /* one bit a page, index page0 + n; NULL while no log runs */
+	uint64_t pages;          /* of all ranges */
+	_Atomic uint64_t *dirty; /* one bit a page, index page0 + n; NULL while no log runs */
 	/* The engine's wish to hear of writes by devices (translated code); may be NULL. */
 	void (*written)(void *engine, gpa_t gpa, uint64_t len);
 	void *engine;
@@ -50,7 +50,7 @@ void mem_fini(struct mem *m);
 
 /* Adds a zeroed range.  -EEXIST on overlap, -ENOMEM with a remedy in the text. */
 int mem_add(struct mem *m, const char *name, enum mem_kind kind, gpa_t gpa, uint64_t size,
-	    struct err *e) MUST_CHECK;
+            struct err *e) MUST_CHECK;
 
 /* The range that holds gpa, or NULL.  Safe from any thread while vCPUs run. */
 const struct mem_range *mem_find(const struct mem *m, gpa_t gpa);
@@ -75,7 +75,7 @@ static inline void mem_dirty_set(struct mem *m, uint64_t page)
 {
 	if (unlikely(m->dirty != NULL))
 		__atomic_fetch_or((uint64_t *)&m->dirty[page / 64], 1ull << page % 64,
-				  __ATOMIC_RELAXED);
+		                  __ATOMIC_RELAXED);
 }
 /* Copies the bits of [page, page + n) into out and clears them; returns how many were set. */
 uint64_t mem_dirty_fetch(struct mem *m, uint64_t page, uint64_t n, uint64_t *out);
