@@ -33,6 +33,14 @@ static int none_open(struct loop *loop, const struct chr_spec *spec, const char 
 	return 0;
 }
 
+static int stderr_open(struct loop *loop, const struct chr_spec *spec, const char *arg,
+                       struct chr **out, struct err *e)
+{
+	return chr_fd_new(loop,
+	                  &(struct chr_fd_spec){.name = "stderr", .in = -1, .out = STDERR_FILENO},
+	                  out, e);
+}
+
 static int file_open(struct loop *loop, const struct chr_spec *spec, const char *arg,
                      struct chr **out, struct err *e)
 {
@@ -109,10 +117,8 @@ static const struct chr_kind {
 	int (*open)(struct loop *loop, const struct chr_spec *spec, const char *arg,
 	            struct chr **out, struct err *e);
 } kinds[] = {
-	{"stdio", chr_stdio_open},
-	{"pty", pty_open},
-	{"file", file_open},
-	{"none", none_open},
+	{"stdio", chr_stdio_open}, {"pty", pty_open},   {"file", file_open},
+	{"stderr", stderr_open},   {"none", none_open},
 };
 
 int chr_open(struct loop *loop, const struct chr_spec *spec, struct chr **out, struct err *e)

@@ -1,6 +1,6 @@
 /*
  * Character back ends: where a serial port's or console's bytes go.  stdio (raw terminal with an
- * escape key), pty, file, none, and for tests a buffer.
+ * escape key), pty, file, stderr (output only), none, and for tests a buffer.
  *
  * The owner (a device) sets receive; it is called on the main loop's thread with no lock held.
  * chr_write is called from any thread and never blocks for long: what cannot be taken at once is queued
@@ -28,7 +28,7 @@ struct chr {
 	void *owner;
 };
 
-/* spec: "stdio", "pty", "file=PATH", "none".  escape: the terminal's escape key (stdio), 0: none. */
+/* spec: "stdio", "pty", "file=PATH", "stderr", "none".  escape: the terminal's escape key (stdio), 0: none. */
 struct chr_spec {
 	const char *spec;
 	uint8_t escape;

@@ -1,8 +1,5 @@
 #include "cli/boot.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "base/num.h"
 
 #define TEXT_OPTION(field)                                                  \
@@ -78,11 +75,7 @@ static int set_device(void *ctx, const char *value, struct err *e)
 {
 	struct boot_args *a = ctx;
 
-	if (strcmp(value, "isa-debug-exit") != 0)
-		return err_set(e, EINVAL, "unknown device '%s': use --device isa-debug-exit",
-		               value);
-	a->spec.debug_exit = true;
-	return 0;
+	return vm_spec_add_device(&a->spec, value, e);
 }
 
 const struct option_def boot_options[] = {
@@ -98,6 +91,8 @@ const struct option_def boot_options[] = {
 	{"engine", "auto|kvm|soft", "what executes the guest (default: auto)", set_engine},
 	{"console", "stdio|pty|file=F|none", "serial console (default: stdio)", set_console},
 	{"debugcon", "stderr|file=F", "debug console at port 0x402", set_debugcon},
+	{"device", "virtio-console[=CONSOLE]", "one more console, as --console (default: pty)",
+         set_device},
 	{"device", "isa-debug-exit", "test device: the guest sets our exit code", set_device},
 	{"no-unpack", NULL, "let a bzImage unpack itself", set_no_unpack},
 	{"dry-run", NULL, "print the plan, start nothing", set_dry_run},

@@ -11,6 +11,7 @@
 #include "dev/firmware/boot.h"
 #include "host/host.h"
 #include "vm/devices.h"
+#include "vm/firmware.h"
 #include "vm/layout.h"
 
 #define INITRD_MAX (2 * GIB)
@@ -61,7 +62,7 @@ static bool has(const struct vm_plan *p, enum plan_kind kind)
 	return vm_plan_find(p, kind) != NULL;
 }
 
-static void make_tables(const struct vm *v, const struct vm_plan *p, struct acpi *out)
+static void make_tables(const struct vm_plan *p, struct acpi *out)
 {
 	const struct acpi_platform platform = {
 		.cpus = p->cpus,
@@ -78,7 +79,7 @@ static void make_tables(const struct vm *v, const struct vm_plan *p, struct acpi
 		.i8042 = has(p, PLAN_I8042),
 		.com1 = has(p, PLAN_UART),
 		.rtc = has(p, PLAN_RTC),
-		.ecam_base = LAYOUT_ECAM,
+		.ecam_base = p->ecam,
 		.buses = LAYOUT_ECAM_BUSES,
 		.hole_base = LAYOUT_PCI_HOLE,
 		.hole_end = LAYOUT_PCI_HOLE_END,
@@ -98,7 +99,7 @@ static int place_tables(struct vm *v, const struct vm_plan *p, struct err *e)
 	struct acpi acpi;
 	int r = 0;
 
-	make_tables(v, p, &acpi);
+	make_tables(p, &acpi);
 	acpi_place(&acpi, at);
 	if (acpi.tables.len > BOOT_ACPI + BOOT_ACPI_SIZE - at)
 		r = err_set(e, E2BIG, "ACPI tables for %u processors do not fit: give --cpus less",
@@ -143,6 +144,17 @@ static int load_kernel(struct vm *v, const struct vm_input *in, struct cpu_state
 	return boot_load(in->kernel, &input, cpu, &result, e);
 }
 
+static int load_firmware(struct vm *v, const struct vm_input *in, struct cpu_state *cpu,
+                         struct err *e)
+{
+	struct acpi acpi;
+
+	make_tables(in->plan, &acpi);
+	firmware_describe(v->fw_cfg, in->plan, &acpi);
+	acpi_free(&acpi);
+	return bios_load(&v->machine->mem, in->bios, cpu, e);
+}
+
 static int build(struct vm *v, const struct vm_input *in, struct err *e)
 {
 	struct machine *m;
@@ -167,7 +179,7 @@ static int build(struct vm *v, const struct vm_input *in, struct err *e)
 	if (in->kernel)
 		r = load_kernel(v, in, cpu, e);
 	else
-		r = bios_load(&m->mem, in->bios, cpu, e);
+		r = load_firmware(v, in, cpu, e);
 	if (r == 0)
 		r = machine_open_engine(m, in->engine, e);
 	if (r == 0)

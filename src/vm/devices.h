@@ -2,7 +2,6 @@
 #ifndef VM_DEVICES_H
 #define VM_DEVICES_H
 
-#include "backend/chr.h"
 #include "dev/chip/acpi_pm.h"
 #include "dev/chip/fw_cfg.h"
 #include "dev/pci/pci.h"
@@ -13,8 +12,6 @@ struct vm {
 	struct pci_host *pci;
 	struct acpi_pm *pm;
 	struct fw_cfg *fw_cfg; /* NULL without firmware */
-	struct lapics *lapics; /* NULL where the engine has its own */
-	struct chr *console;   /* COM1's back end, borrowed by the device */
 	struct file initrd;
 	struct file module[VM_MODULES_MAX];
 };

@@ -10,6 +10,9 @@
  *	4 GiB - size	firmware
  *	4 GiB		the rest of RAM
  *	behind it	PCI: 64-bit BARs
+ *
+ * With firmware, RAM ends below 0xb0000000, where SeaBIOS puts ECAM on a Q35, and everything between
+ * 0xc0000000 and the IOAPIC is for 32-bit BARs.
  */
 #ifndef VM_LAYOUT_H
 #define VM_LAYOUT_H
@@ -21,6 +24,7 @@
 #define LAYOUT_PCI_HOLE      0xc0000000ull
 #define LAYOUT_PCI_HOLE_END  0xfec00000ull
 #define LAYOUT_ECAM          0xe0000000ull
+#define LAYOUT_ECAM_FIRMWARE 0xb0000000ull
 #define LAYOUT_ECAM_BUSES    256
 #define LAYOUT_IOAPIC        0xfec00000ull
 #define LAYOUT_LAPIC         0xfee00000ull

@@ -20,20 +20,28 @@ static void add_range(struct vm_plan *p, const char *name, uint64_t base, uint64
 	snprintf(r->name, sizeof(r->name), "%s", name);
 }
 
-static void plan_memory(struct vm_plan *p)
-{
-	uint64_t ecam_size = (uint64_t)LAYOUT_ECAM_BUSES << 20;
+#define ECAM_SIZE ((uint64_t)LAYOUT_ECAM_BUSES << 20)
 
-	p->low_ram = MIN(p->memory, LAYOUT_LOW_MAX);
+static void plan_pci_windows(struct vm_plan *p)
+{
+	uint64_t end = p->ecam + ECAM_SIZE;
+
+	if (p->ecam > LAYOUT_PCI_HOLE)
+		add_range(p, "PCI 32-bit", LAYOUT_PCI_HOLE, p->ecam - LAYOUT_PCI_HOLE);
+	add_range(p, "PCI ECAM", p->ecam, ECAM_SIZE);
+	add_range(p, "PCI 32-bit", end, LAYOUT_PCI_HOLE_END - end);
+}
+
+static void plan_memory(struct vm_plan *p, bool firmware)
+{
+	p->ecam = firmware ? LAYOUT_ECAM_FIRMWARE : LAYOUT_ECAM;
+	p->low_ram = MIN(p->memory, MIN(LAYOUT_LOW_MAX, p->ecam));
 	p->high_ram = p->memory - p->low_ram;
 	p->pci_high = align_up(LAYOUT_HIGH + p->high_ram, LAYOUT_PCI_HIGH_SIZE);
 	p->pci_high_end = p->pci_high + LAYOUT_PCI_HIGH_SIZE;
 
 	add_range(p, "RAM", 0, p->low_ram);
-	add_range(p, "PCI 32-bit", LAYOUT_PCI_HOLE, LAYOUT_ECAM - LAYOUT_PCI_HOLE);
-	add_range(p, "PCI ECAM", LAYOUT_ECAM, ecam_size);
-	add_range(p, "PCI 32-bit", LAYOUT_ECAM + ecam_size,
-	          LAYOUT_PCI_HOLE_END - LAYOUT_ECAM - ecam_size);
+	plan_pci_windows(p);
 	add_range(p, "IOAPIC", LAYOUT_IOAPIC, PAGE_SIZE);
 	add_range(p, "local APIC", LAYOUT_LAPIC, PAGE_SIZE);
 	add_range(p, "firmware", LAYOUT_HIGH - p->bios_size, p->bios_size);
@@ -41,7 +49,7 @@ static void plan_memory(struct vm_plan *p)
 	add_range(p, "PCI 64-bit", p->pci_high, LAYOUT_PCI_HIGH_SIZE);
 
 	e820_make(&p->e820, p->low_ram, p->high_ram);
-	e820_add(&p->e820, LAYOUT_ECAM, ecam_size, E820_RESERVED);
+	e820_add(&p->e820, p->ecam, ECAM_SIZE, E820_RESERVED);
 	e820_add(&p->e820, LAYOUT_IOAPIC, PAGE_SIZE, E820_RESERVED);
 	e820_add(&p->e820, LAYOUT_LAPIC, PAGE_SIZE, E820_RESERVED);
 	e820_add(&p->e820, LAYOUT_HIGH - p->bios_size, p->bios_size, E820_RESERVED);
@@ -69,7 +77,7 @@ static void plan_chips(struct vm_plan *p, const struct vm_spec *spec)
 	add(p, PLAN_PIC, "pic", PLAN_PORT, 0x20, 2, -1);
 	add(p, PLAN_PIT, "pit", PLAN_PORT, 0x40, 4, 0);
 	add(p, PLAN_RTC, "rtc", PLAN_PORT, 0x70, 2, 8);
-	add(p, PLAN_ACPI_PM, "acpi-pm", PLAN_PORT, 0x600, 0x40, 9);
+	add(p, PLAN_ACPI_PM, "acpi-pm", PLAN_PORT, LAYOUT_PM_PORT, 0x40, LAYOUT_SCI);
 	add(p, PLAN_I8042, "i8042", PLAN_PORT, 0x60, 5, 1);
 	d = add(p, PLAN_UART, "com1", PLAN_PORT, 0x3f8, 8, 4);
 	snprintf(d->detail, sizeof(d->detail), "%s", spec->console);
@@ -114,6 +122,11 @@ static void plan_virtio(struct vm_plan *p, const struct vm_spec *spec)
 
 		snprintf(d->detail, sizeof(d->detail), "%s", spec->net);
 	}
+	if (spec->virtio_console) {
+		struct plan_device *d = add_pci(p, PLAN_VIRTIO_CONSOLE, "virtio-console0");
+
+		snprintf(d->detail, sizeof(d->detail), "%s", spec->virtio_console);
+	}
 }
 
 static const char *default_append(const struct vm_spec *spec, const struct kernel *k)
@@ -128,7 +141,7 @@ void vm_plan_make(const struct vm_spec *spec, const struct kernel *kernel, uint6
                   const char *engine, const char *reason, struct vm_plan *out)
 {
 	*out = (struct vm_plan){.cpus = spec->cpus, .memory = spec->memory, .bios_size = bios_size};
-	plan_memory(out);
+	plan_memory(out, spec->bios != NULL);
 	plan_chips(out, spec);
 	plan_virtio(out, spec);
 	out->append = default_append(spec, kernel);

@@ -26,6 +26,7 @@ enum plan_kind {
 	PLAN_VIRTIO_RNG,
 	PLAN_VIRTIO_BLK,
 	PLAN_VIRTIO_NET,
+	PLAN_VIRTIO_CONSOLE,
 };
 
 enum plan_space { PLAN_PORT, PLAN_MMIO, PLAN_PCI };
@@ -51,6 +52,7 @@ struct plan_range {
 struct vm_plan {
 	unsigned cpus;
 	uint64_t memory, low_ram, high_ram, bios_size;
+	uint64_t ecam; /* PCI's memory-mapped configuration */
 	uint64_t pci_high, pci_high_end;
 	struct plan_range range[PLAN_RANGES_MAX]; /* the address map, by address */
 	unsigned ranges;

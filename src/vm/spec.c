@@ -89,6 +89,23 @@ int vm_spec_add_module(struct vm_spec *s, const char *text, struct err *e)
 	return 0;
 }
 
+int vm_spec_add_device(struct vm_spec *s, const char *text, struct err *e)
+{
+	static const char console[] = "virtio-console";
+	size_t len = strcspn(text, "=");
+
+	if (strcmp(text, "isa-debug-exit") == 0) {
+		s->debug_exit = true;
+		return 0;
+	}
+	if (len == strlen(console) && strncmp(text, console, len) == 0) {
+		s->virtio_console = text[len] ? text + len + 1 : "pty";
+		return 0;
+	}
+	return err_set(e, EINVAL,
+	               "unknown device '%s': use --device isa-debug-exit or virtio-console", text);
+}
+
 static bool starts(const char *s, const char *with)
 {
 	return strncmp(s, with, strlen(with)) == 0 && s[strlen(with)];
@@ -112,21 +129,42 @@ static int check_memory(uint64_t memory, struct err *e)
 	return 0;
 }
 
+static bool is_console(const char *s)
+{
+	return strcmp(s, "stdio") == 0 || strcmp(s, "pty") == 0 || strcmp(s, "none") == 0 ||
+	       starts(s, "file=");
+}
+
+static int check_consoles(const struct vm_spec *s, struct err *e)
+{
+	if (!is_console(s->console))
+		return err_set(e, EINVAL,
+		               "unknown console '%s': use --console stdio, pty, file=F or none",
+		               s->console);
+	if (!s->virtio_console)
+		return 0;
+	if (!is_console(s->virtio_console))
+		return err_set(e, EINVAL,
+		               "unknown console '%s': use --device virtio-console=stdio, pty, "
+		               "file=F or none",
+		               s->virtio_console);
+	if (strcmp(s->console, "stdio") == 0 && strcmp(s->virtio_console, "stdio") == 0)
+		return err_set(e, EINVAL,
+		               "two consoles want stdio: give the serial one another place, as "
+		               "--console none");
+	return 0;
+}
+
 static int check_back_ends(const struct vm_spec *s, struct err *e)
 {
 	if (strcmp(s->net, "user") != 0 && strcmp(s->net, "none") != 0 && !starts(s->net, "tap="))
 		return err_set(e, EINVAL, "unknown network '%s': use --net user, tap=NAME or none",
 		               s->net);
-	if (strcmp(s->console, "stdio") != 0 && strcmp(s->console, "pty") != 0 &&
-	    strcmp(s->console, "none") != 0 && !starts(s->console, "file="))
-		return err_set(e, EINVAL,
-		               "unknown console '%s': use --console stdio, pty, file=F or none",
-		               s->console);
 	if (s->debugcon && strcmp(s->debugcon, "stderr") != 0 && !starts(s->debugcon, "file="))
 		return err_set(e, EINVAL,
 		               "unknown debug console '%s': use --debugcon stderr or file=F",
 		               s->debugcon);
-	return 0;
+	return check_consoles(s, e);
 }
 
 int vm_spec_check(const struct vm_spec *s, struct err *e)

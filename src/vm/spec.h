@@ -35,7 +35,9 @@ struct vm_spec {
 	const char *console;  /* of COM1: "stdio", "pty", "file=F", "none" */
 	const char *debugcon; /* port 0x402: "stderr", "file=F", NULL: not there */
 	bool debug_exit;      /* isa-debug-exit at port 0xf4 */
-	bool no_unpack;       /* let a bzImage unpack itself */
+	/* Back end of a virtio console beside COM1: as console; NULL: there is none. */
+	const char *virtio_console;
+	bool no_unpack; /* let a bzImage unpack itself */
 };
 
 void vm_spec_init(struct vm_spec *s); /* the defaults */
@@ -45,6 +47,8 @@ void vm_spec_fini(struct vm_spec *s);
 int vm_spec_add_disk(struct vm_spec *s, const char *text, struct err *e) MUST_CHECK;
 /* "FILE[ args]". */
 int vm_spec_add_module(struct vm_spec *s, const char *text, struct err *e) MUST_CHECK;
+/* "isa-debug-exit", "virtio-console[=BACKEND]"; text stays borrowed. */
+int vm_spec_add_device(struct vm_spec *s, const char *text, struct err *e) MUST_CHECK;
 /* All rules that need no look at the host. */
 int vm_spec_check(const struct vm_spec *s, struct err *e) MUST_CHECK;
 

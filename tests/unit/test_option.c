@@ -24,7 +24,8 @@ static void test_values(void **state)
 	struct err e;
 
 	assert_int_equal(PARSE(&a, &e, "--kernel", "k", "--memory=1G", "--cpus", "2", "--dry-run",
-	                       "--append=a=b c", "--device", "isa-debug-exit"),
+	                       "--append=a=b c", "--device", "isa-debug-exit", "--device",
+	                       "virtio-console=none"),
 	                 0);
 	assert_string_equal(a.spec.kernel, "k");
 	assert_int_equal(a.spec.memory, GIB);
@@ -32,6 +33,7 @@ static void test_values(void **state)
 	assert_true(a.dry_run);
 	assert_string_equal(a.spec.append, "a=b c");
 	assert_true(a.spec.debug_exit);
+	assert_string_equal(a.spec.virtio_console, "none");
 	vm_spec_fini(&a.spec);
 }
 
@@ -70,6 +72,7 @@ static void test_errors(void **state)
 	FAILS("--memory", "--memory", "512");
 	FAILS("--cpus", "--cpus", "two");
 	FAILS("unknown device 'floppy'", "--device", "floppy");
+	FAILS("unknown device 'virtio-consoles'", "--device", "virtio-consoles");
 }
 
 static void test_spelling(void **state)

@@ -146,6 +146,46 @@ static void test_ram_adds_up(void **state)
 	}
 }
 
+/* SeaBIOS moves ECAM to where a plan for it has it already, and RAM has to end before. */
+static void test_firmware_plan(void **state)
+{
+	AUTO_FREE char *text = NULL;
+	struct vm_spec s;
+	struct vm_plan p;
+
+	vm_spec_init(&s);
+	s.bios = "b";
+	s.memory = 4 * GIB;
+	assert_int_equal(vm_spec_check(&s, NULL), 0);
+	vm_plan_make(&s, NULL, 256 * KIB, "soft", "the reason", &p);
+	assert_int_equal(p.low_ram, 0xb0000000);
+	assert_int_equal(p.high_ram, 0x50000000);
+	assert_int_equal(p.ecam, 0xb0000000);
+	assert_non_null(vm_plan_find(&p, PLAN_FW_CFG));
+	text = vm_plan_text(&p);
+	assert_non_null(strstr(text, "  0x0000000000-0x00afffffff  RAM\n"
+	                             "  0x00b0000000-0x00bfffffff  PCI ECAM\n"
+	                             "  0x00c0000000-0x00febfffff  PCI 32-bit\n"));
+	assert_non_null(strstr(text, "  0x00fffc0000-0x00ffffffff  firmware\n"));
+}
+
+static void test_virtio_console(void **state)
+{
+	AUTO_FREE char *text = NULL;
+	struct fixture f;
+
+	setup(&f, make_bzimage(NULL, 0));
+	assert_null(f.spec.virtio_console);
+	assert_int_equal(vm_spec_add_device(&f.spec, "virtio-console", NULL), 0);
+	assert_string_equal(f.spec.virtio_console, "pty");
+	assert_int_equal(vm_spec_add_device(&f.spec, "virtio-console=file=out", NULL), 0);
+	make(&f);
+	text = vm_plan_text(&f.plan);
+	assert_non_null(
+		strstr(text, "virtio-console0 pci 00:03.0          irq 19, MSI-X  file=out"));
+	teardown(&f);
+}
+
 static void rejected(void (*change)(struct vm_spec *s), const char *why)
 {
 	struct vm_spec s;
@@ -196,6 +236,16 @@ static void no_tap_name(struct vm_spec *s)
 	s->net = "tap=";
 }
 
+static void stdio_twice(struct vm_spec *s)
+{
+	s->virtio_console = "stdio";
+}
+
+static void odd_console(struct vm_spec *s)
+{
+	s->virtio_console = "teletype";
+}
+
 static void test_spec_rules(void **state)
 {
 	rejected(no_kernel, "nothing to boot: give --kernel");
@@ -205,6 +255,8 @@ static void test_spec_rules(void **state)
 	rejected(crooked, "not a whole number of MiB");
 	rejected(many_cpus, "--cpus 255: give 1 to 254");
 	rejected(no_tap_name, "--net user, tap=NAME or none");
+	rejected(stdio_twice, "two consoles want stdio");
+	rejected(odd_console, "unknown console 'teletype'");
 }
 
 static void test_disk_and_module_texts(void **state)
@@ -230,6 +282,8 @@ int main(void)
 		cmocka_unit_test(test_golden_text),
 		cmocka_unit_test(test_json_has_the_same),
 		cmocka_unit_test(test_ram_adds_up),
+		cmocka_unit_test(test_firmware_plan),
+		cmocka_unit_test(test_virtio_console),
 		cmocka_unit_test(test_spec_rules),
 		cmocka_unit_test(test_disk_and_module_texts),
 	};

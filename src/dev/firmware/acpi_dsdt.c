@@ -21,7 +21,8 @@ static void host_windows(const struct acpi_platform *p, struct blob *r)
 	res_io(r, 0xcf8, 8);
 	res_io_window(r, 0, 0xcf7);
 	res_io_window(r, 0xd00, 0xffff);
-	res_memory_window(r, p->hole_base, p->ecam_base - 1);
+	if (p->hole_base < p->ecam_base)
+		res_memory_window(r, p->hole_base, p->ecam_base - 1);
 	if (ecam_end < p->hole_end)
 		res_memory_window(r, ecam_end, p->hole_end - 1);
 	if (p->high_base != p->high_end)
