@@ -39,6 +39,11 @@ static inline struct tlb_entry *tlb_entry(struct soft_cpu *c, gva_t va)
 	return &c->tlb->e[va >> PAGE_SHIFT & (TLB_SIZE - 1)];
 }
 
+static inline struct tlb_entry *tlb_entry_sys(struct soft_cpu *c, gva_t va)
+{
+	return &c->tlbs[0].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)];
+}
+
 /* A TLB hit with all bytes in one page; c->tlb is the one for the current privilege. */
 #define SOFT_MEM(bits)                                                                         \
 	static inline uint##bits##_t soft_ld##bits(struct soft_cpu *c, gva_t va)               \
@@ -64,10 +69,23 @@ static inline struct tlb_entry *tlb_entry(struct soft_cpu *c, gva_t va)
 	}                                                                                      \
 	static inline uint##bits##_t soft_ld##bits##_sys(struct soft_cpu *c, gva_t va)         \
 	{                                                                                      \
+		struct tlb_entry *e = tlb_entry_sys(c, va);                                    \
+                                                                                               \
+		if (likely(((va + bits / 8 - 1) & PAGE_MASK) == e->read)) {                    \
+			uint##bits##_t v;                                                      \
+			__builtin_memcpy(&v, (void *)(e->addend + va), sizeof(v));             \
+			return v;                                                              \
+		}                                                                              \
 		return (uint##bits##_t)mmu_load(c, va, bits / 8, false);                       \
 	}                                                                                      \
 	static inline void soft_st##bits##_sys(struct soft_cpu *c, gva_t va, uint##bits##_t v) \
 	{                                                                                      \
+		struct tlb_entry *e = tlb_entry_sys(c, va);                                    \
+                                                                                               \
+		if (likely(((va + bits / 8 - 1) & PAGE_MASK) == e->write)) {                   \
+			__builtin_memcpy((void *)(e->addend + va), &v, sizeof(v));             \
+			return;                                                                \
+		}                                                                              \
 		mmu_store(c, va, bits / 8, v, false);                                          \
 	}
 

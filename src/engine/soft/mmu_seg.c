@@ -1,20 +1,10 @@
 /* Linear addresses where segments count: 16- and 32-bit code (SDM 3A 5.3, 5.4). */
 #include "engine/soft/mem.h"
+#include "engine/soft/seg.h"
 
 _Noreturn static void refuse(struct soft_cpu *c, unsigned seg)
 {
 	soft_fault_error(c, seg == CPU_SS ? EXC_SS : EXC_GP, 0);
-}
-
-/* Are [offset, offset + len) within the segment's limit? */
-static bool within(const struct cpu_seg *s, uint64_t offset, unsigned len)
-{
-	uint64_t last = offset + len - 1;
-
-	/* Expand-down data segments: valid above the limit. */
-	if ((s->attr & (SEG_S | 0xc)) == (SEG_S | 0x4))
-		return offset > s->limit && last <= (s->attr & SEG_DB ? 0xffffffffu : 0xffffu);
-	return last <= s->limit;
 }
 
 gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len, bool write)
@@ -35,7 +25,7 @@ gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len
 	if ((c->cr0 & CR0_PE) && !(c->eflags & FLAG_VM) &&
 	    (write ? code || !rw : code && !rw && c->op->fn != NULL))
 		refuse(c, seg);
-	if (!within(s, offset, len))
+	if (!seg_within(s, offset, len))
 		refuse(c, seg);
 	return (uint32_t)(s->base + offset);
 }

@@ -11,7 +11,8 @@
 #include "engine/soft/code.h"
 #include "engine/soft/mem.h"
 
-#define DR6_BS (1u << 14)
+#define DR6_BS   (1u << 14)
+#define NO_JUMPS UINT64_MAX /* a key that no entry of the jump cache has: the block is left */
 
 void soft_raise(struct soft_cpu *c, const struct soft_exception *x)
 {
@@ -122,9 +123,23 @@ static uint64_t breakpoints(const struct soft_cpu *c)
 	return hit;
 }
 
-static bool is_int(const struct op *op)
+/*
+ * Does an instruction that began with TF set end in a single-step trap?  Software interrupts clear TF
+ * without one; SYSCALL goes by the flags it leaves (AMD64 APM volume 2, Single Stepping).
+ */
+static bool single_traps(const struct soft_cpu *c, const struct op *op)
 {
-	return op->opcode == 0xcc || op->opcode == 0xcd || op->opcode == 0xce || op->opcode == 0xf1;
+	switch (op->opcode) {
+	case 0xcc:
+	case 0xcd:
+	case 0xce:
+	case 0xf1:
+		return false;
+	case 0x105:
+		return c->eflags & FLAG_TF;
+	default:
+		return true;
+	}
 }
 
 /* One instruction, with all that may be reported around it. */
@@ -142,10 +157,11 @@ static void run_single(struct soft_cpu *c)
 	b = block_find(c, c->rip, c->mode | MODE_STEP);
 	c->shadow = 0;
 	r->watch_hit = 0;
+	r->key = NO_JUMPS;
 	run_block(c, b);
 	r->again = false;
 	r->link = NULL;
-	dr6 = r->watch_hit | (tf && !is_int(&b->op[0]) ? DR6_BS : 0);
+	dr6 = r->watch_hit | (tf && single_traps(c, &b->op[0]) ? DR6_BS : 0);
 	if (dr6 == 0 || c->shadow == 2)
 		return;
 	c->op = &r->fetch;
