@@ -64,7 +64,15 @@ enum apic_mode {
 	APIC_EXTINT = 7,
 };
 
-#define APIC_SVR_ENABLE 0x100u
+#define APIC_LVT_PERIODIC (1u << 17) /* timer */
+#define APIC_LVT_DEADLINE (1u << 18)
+#define APIC_TO_SELF      (1u << 18) /* ICR */
+#define APIC_SVR_ENABLE   0x100u
+
+/* Bits that are there */
+#define APIC_SVR_BITS 0x3ffu
+#define APIC_LDR_BITS 0xff000000u
+#define APIC_DFR_ONES 0x0fffffffu
 
 struct lapic_regs {
 	uint32_t tpr, ldr, dfr, svr, esr;
