@@ -65,6 +65,7 @@ static int vm_open(struct machine *m, struct err *e)
 		return err_set(e, ENOMEM, "no memory for the page table of the software engine");
 	}
 	pthread_mutex_init(&vm->split, NULL);
+	pthread_mutex_init(&vm->times_lock, NULL);
 	m->engine_data = vm;
 	m->mem.engine = vm;
 	m->mem.written = written;
@@ -81,6 +82,7 @@ static void vm_close(struct machine *m)
 	m->mem.engine = NULL;
 	m->engine_data = NULL;
 	pthread_mutex_destroy(&vm->split);
+	pthread_mutex_destroy(&vm->times_lock);
 	free(vm->page);
 	free(vm);
 }

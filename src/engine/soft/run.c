@@ -41,6 +41,7 @@ static void caught(struct soft_cpu *c)
 static void deliver(struct soft_cpu *c, enum soft_event kind, const struct soft_exception *x)
 {
 	c->halted = false;
+	atomic_store(&c->vcpu->mp, CPU_MP_RUNNING);
 	c->op = &c->run->fetch;
 	c->run->interrupts++;
 	soft_deliver(c, kind, x);
@@ -225,5 +226,6 @@ enum engine_exit run_vcpu(struct vcpu *v)
 	code_enter(c);
 	how = loop(c);
 	code_exit(c);
+	pv_leaves(c);
 	return how;
 }

@@ -162,9 +162,12 @@ struct soft_cpu {
 	uint64_t pv_wall_clock, pv_system_time, pv_async_pf, pv_steal_time, pv_eoi, pv_poll_control;
 	uint8_t shadow; /* interrupts held off for one instruction: STI (1), MOV SS (2: also #DB) */
 	bool nmi_masked;
-	bool halted;     /* an op executed HLT: run.c returns ENGINE_EXIT_HALT */
-	bool shutdown;   /* triple fault */
-	bool pv_eoi_set; /* the guest's "no EOI needed" flag is set by us */
+	bool halted;           /* an op executed HLT: run.c returns ENGINE_EXIT_HALT */
+	bool shutdown;         /* triple fault */
+	bool pv_eoi_set;       /* the guest's "no EOI needed" flag is set by us */
+	uint64_t pv_times;     /* generation of the times that the guest's clock page shows; */
+	int64_t pv_tsc_offset; /* and the tsc_offset */
+	uint64_t pv_ran_since, pv_cpu_since; /* ns: steal time is known up to here */
 
 	struct soft_exception exc;
 	jmp_buf *catch; /* run.c's; soft_raise() lands there */
@@ -243,6 +246,7 @@ void soft_exception(struct soft_cpu *c, const struct soft_exception *x);
 int pv_msr_read(struct soft_cpu *c, uint32_t msr, uint64_t *value); /* -ENOENT: not one of pv's */
 int pv_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value); /* -EINVAL: #GP */
 void pv_resumed(struct soft_cpu *c);  /* before running after a wait: steal time */
+void pv_leaves(struct soft_cpu *c);   /* before waiting or parking */
 void pv_accepted(struct soft_cpu *c); /* an interrupt was accepted: offer PV EOI */
 void pv_eoi_poll(struct soft_cpu *c); /* before looking for interrupts: did the guest take it? */
 

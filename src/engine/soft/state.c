@@ -2,6 +2,7 @@
 #include <string.h>
 #include <x86intrin.h>
 
+#include "engine/soft/code.h"
 #include "engine/soft/flags.h"
 #include "engine/soft/fpu.h"
 #include "engine/soft/run.h"
@@ -111,6 +112,24 @@ static uint8_t privilege(const struct soft_cpu *c)
 	return c->eflags & FLAG_VM ? 3 : SEG_DPL(c->seg[CPU_SS].attr);
 }
 
+/*
+ * Processors' counters run in step.  A value that is what the VM's counter showed a moment ago comes from
+ * there (start, INIT, several vCPUs that are loaded one after the other): then nothing is changed.
+ */
+static int64_t offset_for(struct soft_cpu *c, uint64_t tsc)
+{
+	int64_t second = (int64_t)(c->machine->tsc_khz * 1000), offset, ahead;
+	uint64_t now = __rdtsc();
+
+	offset = atomic_load(&c->vm->tsc_offset);
+	ahead = (int64_t)(now + (uint64_t)offset - tsc);
+	if (ahead < second && ahead > -second / 100)
+		return offset;
+	offset = (int64_t)(tsc - now);
+	atomic_store(&c->vm->tsc_offset, offset);
+	return offset;
+}
+
 int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 {
 	struct soft_cpu *c = v->engine_data;
@@ -121,7 +140,8 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 	c->gpr[SOFT_ZERO] = 0;
 	c->rip = in->rip;
 	flags_set(c, (uint32_t)in->rflags);
-	c->tsc_offset = (int64_t)(in->tsc - __rdtsc());
+	c->tsc_offset = offset_for(c, in->tsc);
+	c->pv_times = 0;
 	c->cpl = privilege(c);
 	c->shadow = in->interrupt_shadow;
 	c->halted = in->mp == CPU_MP_HALTED;
