@@ -116,6 +116,29 @@ const char *json_to_str(const struct json *j)
 	return json_object_get_string(in(j));
 }
 
+/*
+ * What json-c takes in its strict mode all the same: names in single quotes, NaN and Infinity, control
+ * characters in strings.
+ */
+static bool is_strict(const char *text, size_t len)
+{
+	bool string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = text[i];
+
+		if (c == '"')
+			string = !string;
+		else if (string && c < ' ')
+			return false;
+		else if (string && c == '\\')
+			i++;
+		else if (!string && (c == '\'' || c == 'N' || c == 'I'))
+			return false;
+	}
+	return true;
+}
+
 struct json *json_parse(const char *text, size_t len, struct err *e)
 {
 	AUTO_FREE char *copy = NULL; /* with the zero that ends a bare number */
@@ -126,6 +149,12 @@ struct json *json_parse(const char *text, size_t len, struct err *e)
 
 	if (len >= INT_MAX) {
 		err_set(e, EFBIG, "JSON text of %zu bytes is too long", len);
+		return NULL;
+	}
+	if (!is_strict(text, len)) {
+		err_set(e, EINVAL,
+		        "not JSON: a name in single quotes, a number that is none, or a "
+		        "control character in a string");
 		return NULL;
 	}
 	copy = xalloc(len + 1);

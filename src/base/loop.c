@@ -37,6 +37,7 @@ struct loop {
 	struct call *calls, **calls_end;
 	struct loop_timer **heap; /* by deadline; heap[0] is the first */
 	size_t timers, heap_size;
+	uint64_t ringing;    /* the time of the round of timers under way; 0: none is */
 	uint64_t programmed; /* what the timerfd is set to; UINT64_MAX: off */
 	/* The events at work, so that a watch that is deleted meanwhile is not called. */
 	struct epoll_event *events;
@@ -199,6 +200,8 @@ void timer_arm(struct loop *l, struct loop_timer *t, uint64_t deadline_ns)
 	if (t->slot)
 		heap_remove(l, t);
 	t->deadline = MIN(deadline_ns, (uint64_t)INT64_MAX);
+	if (l->ringing)
+		t->deadline = MAX(t->deadline, l->ringing + 1);
 	heap_add(l, t);
 	program(l);
 	lock_drop(&l->lock);
@@ -212,7 +215,7 @@ void timer_cancel(struct loop *l, struct loop_timer *t)
 	lock_drop(&l->lock);
 }
 
-/* Those that are due now; one that is armed again meanwhile waits for the next round. */
+/* Those that are due now; one that is armed meanwhile waits for the next round (timer_arm). */
 static bool ring(struct loop *l)
 {
 	uint64_t now = loop_now();
@@ -221,6 +224,7 @@ static bool ring(struct loop *l)
 	drain(l->timer);
 	lock_take(&l->lock);
 	l->programmed = UINT64_MAX;
+	l->ringing = now;
 	while (l->timers && l->heap[0]->deadline <= now) {
 		struct loop_timer *t = l->heap[0];
 
@@ -230,6 +234,7 @@ static bool ring(struct loop *l)
 		any = true;
 		lock_take(&l->lock);
 	}
+	l->ringing = 0;
 	program(l);
 	lock_drop(&l->lock);
 	return any;
