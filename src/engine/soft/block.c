@@ -1,6 +1,6 @@
 /*
  * The decoded-block cache of one vCPU: an arena of blocks and a hash table by guest-physical address
- * and mode.  When the arena is full everything is dropped.  Only the dispatch loop allocates, when no
+ * and mode.  When the arena, or that of the vector stubs, is full everything is dropped.  Only the dispatch loop allocates, when no
  * block executes.
  */
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "engine/soft/int.h"
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
+#include "engine/soft/vec.h"
 
 #define ARENA_SIZE (128 * MIB)
 #define BUCKETS    (1u << 16)
@@ -60,6 +61,7 @@ void block_cache_drop(struct soft_cpu *c)
 	struct block_cache *bc = c->run->blocks;
 
 	bc->used = 0;
+	vec_drop(c);
 	memset(bc->bucket, 0, sizeof(bc->bucket));
 	memset(c->run->jump, 0, sizeof(c->run->jump));
 	c->run->link = NULL;
@@ -206,7 +208,7 @@ static struct block *block_new(struct soft_cpu *c, const struct fetch *f, uint64
 	struct block **bucket, *b;
 	size_t most = sizeof(*b) + (BLOCK_OPS + 2) * sizeof(struct op) + BLOCK_BYTES + 64;
 
-	if (bc->used + most > ARENA_SIZE)
+	if (bc->used + most > ARENA_SIZE || vec_full(c))
 		block_cache_drop(c);
 	b = (struct block *)(bc->arena + bc->used);
 	*b = (struct block){.gpa = f->gpa, .mode = mode, .page = f->page, .now = &never_changes};

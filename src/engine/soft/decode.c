@@ -39,7 +39,7 @@ static unsigned reg_number(ZydisRegister r, bool *high)
 	return id < 0 ? 0 : (unsigned)id;
 }
 
-static unsigned seg_number(const struct decoded *d, const ZydisDecodedOperand *o)
+unsigned decode_seg(const struct decoded *d, const ZydisDecodedOperand *o)
 {
 	int id = ZydisRegisterGetId(o->mem.segment);
 
@@ -55,7 +55,7 @@ static void fill_memory(const struct decoded *d, struct op *op, const ZydisDecod
 	bool high;
 
 	op->flags |= OP_MEM;
-	op->seg = (uint8_t)seg_number(d, o);
+	op->seg = (uint8_t)decode_seg(d, o);
 	if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP) {
 		op->base = SOFT_RIP;
 		disp += (int64_t)(d->rip - start) + d->insn.length;

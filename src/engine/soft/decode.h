@@ -19,6 +19,9 @@ struct decoded {
 /* gpr number 0..15 of a Zydis register; *high for AH, CH, DH, BH; -1 when it is none. */
 int decode_gpr(ZydisRegister r, bool *high);
 
+/* Number of a memory operand's segment, as struct op has it. */
+unsigned decode_seg(const struct decoded *d, const ZydisDecodedOperand *o);
+
 /*
  * Decodes one instruction of at most len bytes; fills op's operands, len and fn.  Bytes that are no
  * instruction, or one that the engine does not have, give an op that raises #UD.  -EAGAIN when more

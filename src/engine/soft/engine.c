@@ -10,6 +10,7 @@
 #include "engine/soft/code.h"
 #include "engine/soft/flags.h"
 #include "engine/soft/run.h"
+#include "engine/soft/vec.h"
 
 static void probe(struct engine_report *out)
 {
@@ -148,6 +149,7 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 {
 	struct soft_cpu *c = NULL;
 	uint32_t phys = 46;
+	int rc;
 	const struct cpuid_leaf *leaf = cpuid_model_find(&v->machine->cpuid, 0x80000008, 0);
 
 	if (posix_memalign((void **)&c, 64, align_up(sizeof(*c), 64)) != 0)
@@ -158,6 +160,14 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 		free(c->run);
 		free(c);
 		return err_set(e, ENOMEM, "no memory for the block cache of vCPU %u", v->id);
+	}
+	rc = vec_open(c);
+	if (rc < 0) {
+		block_cache_close(c);
+		free(c->run);
+		free(c);
+		return err_set(e, -rc, "cannot make the code arena of vCPU %u: %s", v->id,
+		               strerror(-rc));
 	}
 	if (leaf != NULL && (leaf->eax & 0xff) >= 32 && (leaf->eax & 0xff) <= 52)
 		phys = leaf->eax & 0xff;
@@ -184,6 +194,7 @@ static void vcpu_close(struct vcpu *v)
 	if (c == NULL)
 		return;
 	v->engine_data = NULL;
+	vec_close(c);
 	block_cache_close(c);
 	free(c->run);
 	free(c);

@@ -77,6 +77,29 @@ void fpu_refuse_avx(struct soft_cpu *c)
 	soft_fault(c, fpu_avx_on(c) ? EXC_NM : EXC_UD);
 }
 
+void fpu_enter_mmx(struct soft_cpu *c)
+{
+	struct fpu_area *f = fpu_area(c);
+	unsigned top = f->fsw >> 11 & 7;
+	struct fpu_st old[8];
+
+	f->ftw = 0xff;
+	if (top == 0)
+		return;
+	memcpy(old, f->st, sizeof(old));
+	for (unsigned i = 0; i < 8; i++)
+		f->st[(i + top) & 7] = old[i];
+	f->fsw &= (uint16_t)~0x3800;
+}
+
+void fpu_pending(struct soft_cpu *c)
+{
+	/* Without CR0.NE a PC reports by IRQ 13: system software since the 486 sets NE. */
+	if (c->cr0 & CR0_NE)
+		soft_fault(c, EXC_MF);
+	irq_pulse(c->machine, 13);
+}
+
 static bool in_64bit(const struct soft_cpu *c)
 {
 	return (c->mode & MODE_BITS) == MODE_64;

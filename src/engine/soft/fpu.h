@@ -84,6 +84,23 @@ static inline void fpu_check_avx(struct soft_cpu *c)
 		fpu_refuse_avx(c);
 }
 
+/* An unmasked x87 exception waits: #MF (with CR0.NE), or the PC's IRQ 13. */
+void fpu_pending(struct soft_cpu *c);
+
+static inline void fpu_check_mmx(struct soft_cpu *c)
+{
+	if (unlikely(c->cr0 & (CR0_EM | CR0_TS)))
+		soft_fault(c, c->cr0 & CR0_EM ? EXC_UD : EXC_NM);
+	if (unlikely(fpu_area(c)->fsw & FSW_ES))
+		fpu_pending(c);
+}
+
+/*
+ * Makes the x87 registers MMX registers: the stack's top is 0, all are in use.  The area holds them
+ * from the top on, MMX instructions want them by number.
+ */
+void fpu_enter_mmx(struct soft_cpu *c);
+
 /* The summary bits ES and B as the flags and masks make them. */
 static inline uint16_t fpu_summary(uint16_t fsw, uint16_t fcw)
 {

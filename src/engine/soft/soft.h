@@ -179,6 +179,7 @@ struct soft_cpu {
 
 	/* mmu.c, block.c and run.c keep what is theirs here */
 	struct soft_run *run;
+	struct vec_cache *vec; /* vec_code.c's */
 	uint64_t instructions; /* executed, counted by block */
 };
 

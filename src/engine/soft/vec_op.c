@@ -1,0 +1,221 @@
+/*
+ * Executes instructions that have a stub: who may, where the memory operand is, and what becomes of
+ * SIMD floating-point exceptions.
+ *
+ * With all exceptions masked in MXCSR (nearly always) the stub works with the guest's MXCSR itself.
+ * Otherwise it runs with all of them masked; when one came up that is not, all is put back as it was
+ * and #XM raised: no destination changes.
+ */
+#include "engine/soft/vec.h"
+
+#include "engine/soft/run.h"
+#include "host/host.h"
+
+enum { VEC_ALIGNED = 1 }; /* op->n */
+
+enum class { CLASS_SSE, CLASS_AVX, CLASS_MMX, CLASS_MMX_SSE, CLASSES };
+enum kind { KIND_REG, KIND_LOAD, KIND_STORE, KINDS };
+
+#define MXCSR_FLAGS 0x003fu
+#define MXCSR_PRE   0x0007u /* invalid, denormal, divide by zero: found before computing */
+#define MXCSR_MASKS 0x1f80u
+#define MXCSR_UM    0x0800u
+#define MXCSR_FZ    0x8000u
+#define MASKS_SHIFT 7
+
+static void stop(struct soft_cpu *c, const struct op *op)
+{
+}
+
+const struct op vec_stop[2] = {{.fn = stop}, {.fn = stop}};
+
+static inline void check(struct soft_cpu *c, enum class class)
+{
+	switch (class) {
+	case CLASS_SSE:
+		fpu_check_sse(c);
+		break;
+	case CLASS_AVX:
+		fpu_check_avx(c);
+		break;
+	default:
+		if (class == CLASS_MMX_SSE)
+			fpu_check_sse(c);
+		fpu_check_mmx(c);
+		break;
+	}
+}
+
+/* With unmasked exceptions. */
+static void run_unmasked(struct soft_cpu *c, const struct op *op, void *mem)
+{
+	struct fpu_area saved = *fpu_area(c), *f = fpu_area(c);
+	uint64_t gpr[CPU_GPRS];
+	uint16_t aflags = c->aflags;
+	uint32_t raised, unmasked;
+
+	memcpy(gpr, c->gpr, sizeof(gpr));
+	f->mxcsr = (f->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS;
+	/* An exact tiny result raises underflow only unmasked; flushing to zero tells of it. */
+	if (!(saved.mxcsr & MXCSR_UM))
+		f->mxcsr |= MXCSR_FZ;
+	((vec_stub *)op->ptr)(c, vec_stop, mem);
+	raised = f->mxcsr & MXCSR_FLAGS;
+	unmasked = raised & ~(saved.mxcsr >> MASKS_SHIFT);
+	if (unmasked & MXCSR_PRE)
+		raised &= MXCSR_PRE;
+	f->mxcsr = saved.mxcsr | raised;
+	if (!unmasked)
+		return;
+	saved.mxcsr = f->mxcsr;
+	*f = saved;
+	memcpy(c->gpr, gpr, sizeof(gpr));
+	c->aflags = aflags;
+	soft_fault(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+}
+
+static inline bool all_masked(struct soft_cpu *c)
+{
+	return (fpu_area(c)->mxcsr & MXCSR_MASKS) == MXCSR_MASKS;
+}
+
+/* Conversion to half floats in memory: the store may fault, the conversion may raise. */
+static void store_computed(struct soft_cpu *c, const struct op *op, gva_t va)
+{
+	mmu_check(c, va, op->size, true, c->cpl == 3);
+	if (all_masked(c))
+		((vec_stub *)op->ptr)(c, vec_stop, c->vec->bounce);
+	else
+		run_unmasked(c, op, c->vec->bounce);
+	fpu_store(c, va, c->vec->bounce, op->size);
+}
+
+static void *store_ptr(struct soft_cpu *c, gva_t va, unsigned len)
+{
+	const struct tlb_entry *e = tlb_entry(c, va);
+
+	if (likely(((va + len - 1) & PAGE_MASK) == e->write))
+		return (void *)(e->addend + va);
+	return NULL;
+}
+
+/* Everything; the callers below give constants. */
+static inline __attribute__((always_inline)) void execute(struct soft_cpu *c, const struct op *op,
+                                                          enum class class, enum kind kind, bool fp)
+{
+	vec_stub *stub = (vec_stub *)op->ptr;
+	void *mem = NULL;
+	gva_t va = 0;
+
+	c->op = op;
+	check(c, class);
+	if (kind != KIND_REG) {
+		va = op_ea(c, op, op->size, kind == KIND_STORE);
+		if ((op->n & VEC_ALIGNED) && unlikely(va & (op->size - 1u)))
+			vec_misaligned(c);
+	}
+	if (kind == KIND_LOAD)
+		mem = vec_read(c, va, op->size);
+	if (kind == KIND_STORE && !fp) {
+		mem = store_ptr(c, va, op->size);
+		if (mem == NULL)
+			mmu_check(c, va, op->size, true, c->cpl == 3);
+	}
+	if (class == CLASS_MMX || class == CLASS_MMX_SSE)
+		fpu_enter_mmx(c);
+	if (kind == KIND_STORE && fp) {
+		store_computed(c, op, va);
+		return op_next(c, op);
+	}
+	if (kind == KIND_STORE && mem == NULL) {
+		stub(c, vec_stop, c->vec->bounce);
+		fpu_store(c, va, c->vec->bounce, op->size);
+		return op_next(c, op);
+	}
+	if (fp && unlikely(!all_masked(c))) {
+		run_unmasked(c, op, mem);
+		return op_next(c, op);
+	}
+	return stub(c, op, mem);
+}
+
+#define HANDLER(class, kind, fp)                                                        \
+	static void op_##class##_##kind##_##fp(struct soft_cpu *c, const struct op *op) \
+	{                                                                               \
+		return execute(c, op, CLASS_##class, KIND_##kind, fp);                  \
+	}
+#define HANDLERS(class)          \
+	HANDLER(class, REG, 0)   \
+	HANDLER(class, REG, 1)   \
+	HANDLER(class, LOAD, 0)  \
+	HANDLER(class, LOAD, 1)  \
+	HANDLER(class, STORE, 0) \
+	HANDLER(class, STORE, 1)
+HANDLERS(SSE)
+HANDLERS(AVX)
+HANDLERS(MMX)
+HANDLERS(MMX_SSE)
+
+#define ROW(class)                                                  \
+	{                                                           \
+		{op_##class##_REG_0, op_##class##_REG_1},           \
+			{op_##class##_LOAD_0, op_##class##_LOAD_1}, \
+		{                                                   \
+			op_##class##_STORE_0, op_##class##_STORE_1  \
+		}                                                   \
+	}
+static op_fn *const handler[CLASSES][KINDS][2] = {ROW(SSE), ROW(AVX), ROW(MMX), ROW(MMX_SSE)};
+
+/* Legacy 16-byte operands must be aligned, but for those made to be not. */
+static bool wants_alignment(const struct decoded *d, unsigned size)
+{
+	switch (d->insn.mnemonic) {
+	case ZYDIS_MNEMONIC_LDDQU:
+	case ZYDIS_MNEMONIC_MOVUPS:
+	case ZYDIS_MNEMONIC_MOVUPD:
+	case ZYDIS_MNEMONIC_MOVDQU:
+	case ZYDIS_MNEMONIC_PCMPESTRI:
+	case ZYDIS_MNEMONIC_PCMPESTRM:
+	case ZYDIS_MNEMONIC_PCMPISTRI:
+	case ZYDIS_MNEMONIC_PCMPISTRM:
+		return false;
+	case ZYDIS_MNEMONIC_VMOVNTDQA:
+		return true;
+	default:
+		return !vec_is_vex(d) && size == 16;
+	}
+}
+
+static enum class class_of(const struct decoded *d) {
+	bool mmx = false, xmm = false;
+
+	for (unsigned i = 0; i < d->insn.operand_count;
+	     i++){mmx |= vec_is(&d->operand[i], ZYDIS_REGCLASS_MMX);
+	          xmm |= vec_is(&d->operand[i], ZYDIS_REGCLASS_XMM);}
+if (vec_is_vex(d)) return CLASS_AVX;
+return mmx ? xmm ? CLASS_MMX_SSE : CLASS_MMX : CLASS_SSE;
+}
+
+bool decode_vec_stub(struct soft_cpu *c, const struct decoded *d, struct op *op)
+{
+	enum kind kind = KIND_REG;
+	bool any = false;
+
+	op->n = 0;
+	for (unsigned i = 0; i < d->insn.operand_count; i++) {
+		const ZydisDecodedOperand *o = &d->operand[i];
+
+		any |= vec_is(o, ZYDIS_REGCLASS_MMX) || vec_is(o, ZYDIS_REGCLASS_XMM) ||
+		       vec_is(o, ZYDIS_REGCLASS_YMM);
+		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
+			continue;
+		kind = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? KIND_STORE : KIND_LOAD;
+		op->size = (uint8_t)(o->size / 8);
+		op->n = wants_alignment(d, op->size) ? VEC_ALIGNED : 0;
+	}
+	op->ptr = any ? (void *)vec_stub_make(c, d) : NULL;
+	if (op->ptr == NULL)
+		return false;
+	op->fn = handler[class_of(d)][kind][vec_uses_mxcsr(d)];
+	return true;
+}
