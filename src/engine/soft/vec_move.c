@@ -165,6 +165,7 @@ static void op_emms(struct soft_cpu *c, const struct op *op)
 {
 	c->op = op;
 	fpu_check_mmx(c);
+	fpu_enter_mmx(c); /* the stack's top becomes 0, as with AMD's processors */
 	fpu_area(c)->ftw = 0;
 	return op_next(c, op);
 }

@@ -18,6 +18,7 @@ enum kind { KIND_REG, KIND_LOAD, KIND_STORE, KINDS };
 
 #define MXCSR_FLAGS 0x003fu
 #define MXCSR_PRE   0x0007u /* invalid, denormal, divide by zero: found before computing */
+#define MXCSR_UE    0x0010u
 #define MXCSR_MASKS 0x1f80u
 #define MXCSR_UM    0x0800u
 #define MXCSR_FZ    0x8000u
@@ -46,32 +47,55 @@ static inline void check(struct soft_cpu *c, enum class class)
 	}
 }
 
-/* With unmasked exceptions. */
+struct snapshot {
+	struct fpu_area fpu;
+	uint64_t gpr[CPU_GPRS];
+	uint16_t aflags;
+};
+
+static void put_back(struct soft_cpu *c, const struct snapshot *s)
+{
+	*fpu_area(c) = s->fpu;
+	memcpy(c->gpr, s->gpr, sizeof(s->gpr));
+	c->aflags = s->aflags;
+}
+
+/* Runs the stub with all exceptions masked; which came up? */
+static uint32_t run_masked(struct soft_cpu *c, const struct op *op, void *mem, uint32_t also)
+{
+	struct fpu_area *f = fpu_area(c);
+
+	f->mxcsr = ((f->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS) | also;
+	((vec_stub *)op->ptr)(c, vec_stop, mem);
+	return f->mxcsr & MXCSR_FLAGS;
+}
+
+/*
+ * With unmasked exceptions.  Unmasked underflow comes up for exact tiny results, too: flushing to zero
+ * tells of them.  (Whether such a result would be inexact with an unbounded exponent isn't known: the
+ * precision flag is that of the denormal result.)
+ */
 static void run_unmasked(struct soft_cpu *c, const struct op *op, void *mem)
 {
-	struct fpu_area saved = *fpu_area(c), *f = fpu_area(c);
-	uint64_t gpr[CPU_GPRS];
-	uint16_t aflags = c->aflags;
-	uint32_t raised, unmasked;
+	struct fpu_area *f = fpu_area(c);
+	struct snapshot before = {.fpu = *f, .aflags = c->aflags};
+	uint32_t mxcsr = f->mxcsr, raised = 0, unmasked;
 
-	memcpy(gpr, c->gpr, sizeof(gpr));
-	f->mxcsr = (f->mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS;
-	/* An exact tiny result raises underflow only unmasked; flushing to zero tells of it. */
-	if (!(saved.mxcsr & MXCSR_UM))
-		f->mxcsr |= MXCSR_FZ;
-	((vec_stub *)op->ptr)(c, vec_stop, mem);
-	raised = f->mxcsr & MXCSR_FLAGS;
-	unmasked = raised & ~(saved.mxcsr >> MASKS_SHIFT);
+	memcpy(before.gpr, c->gpr, sizeof(before.gpr));
+	if (!(mxcsr & MXCSR_UM)) {
+		raised = run_masked(c, op, mem, MXCSR_FZ) & MXCSR_UE;
+		put_back(c, &before);
+		f->mxcsr &= ~MXCSR_FZ;
+	}
+	raised |= run_masked(c, op, mem, 0);
+	unmasked = raised & ~(mxcsr >> MASKS_SHIFT);
 	if (unmasked & MXCSR_PRE)
 		raised &= MXCSR_PRE;
-	f->mxcsr = saved.mxcsr | raised;
-	if (!unmasked)
-		return;
-	saved.mxcsr = f->mxcsr;
-	*f = saved;
-	memcpy(c->gpr, gpr, sizeof(gpr));
-	c->aflags = aflags;
-	soft_fault(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+	if (unmasked)
+		put_back(c, &before);
+	f->mxcsr = mxcsr | raised;
+	if (unmasked)
+		soft_fault(c, c->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
 }
 
 static inline bool all_masked(struct soft_cpu *c)
@@ -169,6 +193,9 @@ static op_fn *const handler[CLASSES][KINDS][2] = {ROW(SSE), ROW(AVX), ROW(MMX), 
 /* Legacy 16-byte operands must be aligned, but for those made to be not. */
 static bool wants_alignment(const struct decoded *d, unsigned size)
 {
+	/* AMD's processors take any alignment here. */
+	if (d->insn.meta.isa_set == ZYDIS_ISA_SET_SHA)
+		return false;
 	switch (d->insn.mnemonic) {
 	case ZYDIS_MNEMONIC_LDDQU:
 	case ZYDIS_MNEMONIC_MOVUPS:
@@ -199,21 +226,18 @@ return mmx ? xmm ? CLASS_MMX_SSE : CLASS_MMX : CLASS_SSE;
 bool decode_vec_stub(struct soft_cpu *c, const struct decoded *d, struct op *op)
 {
 	enum kind kind = KIND_REG;
-	bool any = false;
 
 	op->n = 0;
 	for (unsigned i = 0; i < d->insn.operand_count; i++) {
 		const ZydisDecodedOperand *o = &d->operand[i];
 
-		any |= vec_is(o, ZYDIS_REGCLASS_MMX) || vec_is(o, ZYDIS_REGCLASS_XMM) ||
-		       vec_is(o, ZYDIS_REGCLASS_YMM);
 		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY)
 			continue;
 		kind = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? KIND_STORE : KIND_LOAD;
 		op->size = (uint8_t)(o->size / 8);
 		op->n = wants_alignment(d, op->size) ? VEC_ALIGNED : 0;
 	}
-	op->ptr = any ? (void *)vec_stub_make(c, d) : NULL;
+	op->ptr = (void *)vec_stub_make(c, d);
 	if (op->ptr == NULL)
 		return false;
 	op->fn = handler[class_of(d)][kind][vec_uses_mxcsr(d)];

@@ -1,0 +1,438 @@
+/*
+ * Every vector and x87 instruction against this processor.  All opcodes of the maps that hold them are
+ * tried with every prefix, VEX length and W bit; those that are vector instructions run with random
+ * operands, control words and memory.
+ */
+#include "vec_run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <cmocka.h>
+
+#include "host/host.h"
+
+#define MXCSR_OE 0x08u
+#define MXCSR_UE 0x10u
+#define MXCSR_PE 0x20u
+
+static uint64_t seed;
+static unsigned rounds = 6;
+
+static uint64_t random64(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed * 0x2545f4914f6cdd1dull;
+}
+
+static unsigned below(unsigned n)
+{
+	return (unsigned)(random64() >> 33) % n;
+}
+
+static const uint32_t floats[] = {
+	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
+	0x7fc00000, 0x7f800001, 0xffa12345, 0x00000001, 0x807fffff, 0x00800000,
+	0x7f7fffff, 0x4f000000, 0xcf000001, 0x40490fdb, 0x3f000000, 0x4b7fffff,
+};
+static const uint64_t doubles[] = {
+	0,
+	0x8000000000000000,
+	0x3ff0000000000000,
+	0xbff8000000000000,
+	0x7ff0000000000000,
+	0xfff0000000000000,
+	0x7ff8000000000000,
+	0x7ff0000000000001,
+	0x0000000000000001,
+	0x800fffffffffffff,
+	0x0010000000000000,
+	0x7fefffffffffffff,
+	0x41e0000000000000,
+	0x43e0000000000000,
+	0x400921fb54442d18,
+	0x380fffffe0000000,
+};
+
+/* One lane of 8 bytes: noise, floats, doubles, small integers. */
+static uint64_t lane(unsigned kind)
+{
+	switch (kind) {
+	case 0:
+		return floats[below(ARRAY_LEN(floats))] | (uint64_t)floats[below(ARRAY_LEN(floats))]
+		                                                  << 32;
+	case 1:
+		return doubles[below(ARRAY_LEN(doubles))];
+	case 2: /* doubles of moderate size */
+		return (random64() & 0x800fffffffffffffull) | (uint64_t)(1000 + below(50)) << 52;
+	case 3: /* floats of moderate size */
+		return (random64() & 0x807fffff807fffffull) | (uint64_t)(110 + below(40)) << 23 |
+		       (uint64_t)(110 + below(40)) << 55;
+	case 4:
+		return below(300) - 100ull;
+	default:
+		return random64();
+	}
+}
+
+static void fill(void *p, unsigned len)
+{
+	unsigned kind = below(8);
+
+	for (unsigned i = 0; i < len; i += 8) {
+		uint64_t v = lane(kind == 7 ? below(6) : kind);
+
+		memcpy((uint8_t *)p + i, &v, 8);
+	}
+}
+
+static struct fpu_st extended(void)
+{
+	struct fpu_st st = {.mantissa = random64() | 1ull << 63};
+	unsigned sign = below(2) << 15;
+
+	switch (below(8)) {
+	case 0:
+		st.mantissa = 0;
+		break;
+	case 1:
+		st.exponent = 0x7fff;
+		st.mantissa = below(2) ? 1ull << 63 : random64() | 1ull << 63;
+		break;
+	case 2:
+		st.mantissa >>= 1; /* denormal */
+		break;
+	case 3:
+		st.exponent = (uint16_t)(random64() & 0x7fff);
+		break;
+	case 4: /* an integer */
+		st.mantissa = (uint64_t)(1 + below(1000)) << 54;
+		st.exponent = 0x3fff + 9;
+		break;
+	case 5: /* of no valid form */
+		st.exponent = (uint16_t)(1 + below(0x7fff));
+		st.mantissa = random64();
+		break;
+	default:
+		st.exponent = (uint16_t)(0x3fff - 20 + below(60));
+		break;
+	}
+	st.exponent |= (uint16_t)sign;
+	return st;
+}
+
+static void random_state(struct vec_state *s)
+{
+	memset(s, 0, sizeof(*s));
+	for (unsigned i = 0; i < 16; i++) {
+		fill(&s->fpu.xmm[i], 16);
+		fill(&s->fpu.high[i], 16);
+		s->gpr[i] = lane(4 + below(2));
+	}
+	fill(s->mem, sizeof(s->mem));
+	s->fpu.mxcsr = MXCSR_INIT | (uint32_t)(random64() & 0x3f);
+	if (below(2))
+		s->fpu.mxcsr ^= (uint32_t)(random64() & 0xe040);
+	if (below(4) == 0)
+		s->fpu.mxcsr &= (uint32_t)random64() & MXCSR_MASK;
+	s->fpu.mxcsr_mask = MXCSR_MASK;
+	s->fpu.fcw = FCW_INIT;
+	if (below(2))
+		s->fpu.fcw ^= (uint16_t)(random64() & 0xc00);
+	if (below(4) == 0)
+		s->fpu.fcw = (uint16_t)((random64() & 0xf3f) | FCW_FIXED);
+	if ((s->fpu.fcw >> 8 & 3) == 1)
+		s->fpu.fcw |= 0x300;
+	s->fpu.fsw = (uint16_t)random64();
+	if (below(4))
+		s->fpu.fsw &= (uint16_t) ~(~s->fpu.fcw & FSW_FLAGS);
+	s->fpu.fsw = fpu_summary(s->fpu.fsw, s->fpu.fcw);
+	s->fpu.ftw = below(2) ? 0xff : (uint8_t)random64();
+	for (unsigned i = 0; i < 8; i++)
+		s->fpu.st[i] = extended();
+	s->fpu.xstate_bv = XCR0_ALL;
+	s->flags = random64() & FLAGS_ARITH;
+}
+
+static bool is_vector(const struct decoded *d)
+{
+	switch (d->insn.meta.isa_set) {
+	case ZYDIS_ISA_SET_PENTIUMMMX:
+	case ZYDIS_ISA_SET_SSE:
+	case ZYDIS_ISA_SET_SSE2:
+	case ZYDIS_ISA_SET_SSE2MMX:
+	case ZYDIS_ISA_SET_SSE3:
+	case ZYDIS_ISA_SET_SSSE3:
+	case ZYDIS_ISA_SET_SSSE3MMX:
+	case ZYDIS_ISA_SET_SSE4:
+	case ZYDIS_ISA_SET_SSE42:
+	case ZYDIS_ISA_SET_SSEMXCSR:
+		return true;
+	case ZYDIS_ISA_SET_AES:
+		return host_cpu()->aes;
+	case ZYDIS_ISA_SET_PCLMULQDQ:
+		return host_cpu()->f1_ecx & 2;
+	case ZYDIS_ISA_SET_SHA:
+		return host_cpu()->sha;
+	case ZYDIS_ISA_SET_GFNI:
+		return host_cpu()->f7_ecx >> 8 & 1;
+	case ZYDIS_ISA_SET_AVX:
+	case ZYDIS_ISA_SET_AVXAES:
+		return host_cpu()->avx;
+	case ZYDIS_ISA_SET_AVX2:
+	case ZYDIS_ISA_SET_AVX2GATHER:
+		return host_cpu()->avx2;
+	case ZYDIS_ISA_SET_FMA:
+		return host_cpu()->fma;
+	case ZYDIS_ISA_SET_F16C:
+		return host_cpu()->f16c;
+	case ZYDIS_ISA_SET_AVX_GFNI:
+		return host_cpu()->avx && host_cpu()->f7_ecx >> 8 & 1;
+	case ZYDIS_ISA_SET_VAES:
+		return host_cpu()->avx && host_cpu()->f7_ecx >> 9 & 1;
+	case ZYDIS_ISA_SET_VPCLMULQDQ:
+		return host_cpu()->avx && host_cpu()->f7_ecx >> 10 & 1;
+	case ZYDIS_ISA_SET_X87:
+	case ZYDIS_ISA_SET_FCMOV:
+	case ZYDIS_ISA_SET_PPRO:
+	case ZYDIS_ISA_SET_SSE3X87:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static const char *difference(const struct vec_state *want, const struct vec_state *got)
+{
+	if (want->vector != got->vector)
+		return "exception";
+	if (memcmp(want->fpu.xmm, got->fpu.xmm, sizeof(want->fpu.xmm)) != 0)
+		return "xmm";
+	if (memcmp(want->fpu.high, got->fpu.high, sizeof(want->fpu.high)) != 0)
+		return "ymm";
+	if (want->fpu.mxcsr != got->fpu.mxcsr)
+		return "mxcsr";
+	if (memcmp(want->mem, got->mem, sizeof(want->mem)) != 0)
+		return "memory";
+	if (want->flags != got->flags)
+		return "flags";
+	for (unsigned i = 0; i < 16; i++)
+		if (i != CPU_RBX && i != CPU_RSP && i != CPU_RDI && want->gpr[i] != got->gpr[i])
+			return "gpr";
+	if (want->fpu.fcw != got->fpu.fcw)
+		return "fcw";
+	if (want->fpu.fsw != got->fpu.fsw)
+		return "fsw";
+	if (want->fpu.ftw != got->fpu.ftw)
+		return "ftw";
+	for (unsigned i = 0; i < 8; i++)
+		if (memcmp(&want->fpu.st[i], &got->fpu.st[i], 10) != 0)
+			return "st";
+	return NULL;
+}
+
+static unsigned failures, cases, forms;
+
+static void dump(const char *name, const struct vec_state *s, const struct decoded *d)
+{
+	printf("  %-6s vector %d mxcsr %04x fcw %04x fsw %04x ftw %02x flags %03lx\n", name,
+	       s->vector, s->fpu.mxcsr, s->fpu.fcw, s->fpu.fsw, s->fpu.ftw,
+	       (unsigned long)s->flags);
+	for (unsigned i = 0; i < d->insn.operand_count; i++) {
+		const ZydisDecodedOperand *o = &d->operand[i];
+		int r = ZydisRegisterGetId(o->reg.value);
+
+		if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+			printf("         mem  ");
+			for (unsigned k = 0; k < 4; k++)
+				printf(" %016lx",
+				       (unsigned long)((uint64_t *)s->mem)[VEC_MEM / 16 + k]);
+			printf("\n");
+		} else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && r >= 0 && r < 16 &&
+		           ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_X87) {
+			printf("         st%d   %04x %016lx\n", r, s->fpu.st[r].exponent,
+			       (unsigned long)s->fpu.st[r].mantissa);
+		} else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && r >= 0 && r < 16) {
+			printf("         v%-2d   %016lx %016lx %016lx %016lx  r%d %016lx\n", r,
+			       (unsigned long)s->fpu.xmm[r].q[0], (unsigned long)s->fpu.xmm[r].q[1],
+			       (unsigned long)s->fpu.high[r].q[0],
+			       (unsigned long)s->fpu.high[r].q[1], r, (unsigned long)s->gpr[r]);
+		}
+	}
+}
+
+static void report(const char *what, const uint8_t *insn, unsigned len, const struct decoded *d,
+                   const struct vec_state *in, const struct vec_state *want,
+                   const struct vec_state *got)
+{
+	static unsigned shown[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+
+	failures++;
+	if (shown[d->insn.mnemonic]++ >= 2)
+		return;
+	printf("%s differs: %s", what, ZydisMnemonicGetString(d->insn.mnemonic));
+	for (unsigned i = 0; i < len; i++)
+		printf(" %02x", insn[i]);
+	printf("\n");
+	dump("in", in, d);
+	dump("native", want, d);
+	dump("soft", got, d);
+}
+
+/* What the harness cannot run natively in this form. */
+static bool excluded(const struct decoded *d)
+{
+	for (unsigned i = 0; i < d->insn.operand_count; i++) {
+		const ZydisDecodedOperand *o = &d->operand[i];
+		bool high;
+
+		/* rsp, and the registers that hold addresses */
+		if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    (decode_gpr(o->reg.value, &high) == CPU_RSP ||
+		     decode_gpr(o->reg.value, &high) == CPU_RBX ||
+		     decode_gpr(o->reg.value, &high) == CPU_RDI))
+			return true;
+	}
+	return false;
+}
+
+static void one_case(const uint8_t *insn, unsigned len, const struct decoded *d)
+{
+	struct vec_state in, want, got;
+	const char *what;
+	bool crossing = below(6) == 0;
+
+	random_state(&in);
+	/* SHA's operands: Intel wants them aligned, AMD doesn't. */
+	in.shift = crossing && d->insn.meta.isa_set != ZYDIS_ISA_SET_SHA
+	                   ? (unsigned[]){0, 1, 8, 16}[below(4)]
+	                   : 0;
+	want = got = in;
+	vec_run_native(insn, len, &want);
+	vec_run_soft(insn, len, false, crossing, &got);
+	/* Overflow and underflow unmasked: the engine doesn't know what an unbounded exponent would lose. */
+	if (want.vector == EXC_XM && got.vector == EXC_XM &&
+	    (want.fpu.mxcsr & ~(in.fpu.mxcsr >> 7) & (MXCSR_OE | MXCSR_UE)))
+		want.fpu.mxcsr |= got.fpu.mxcsr & MXCSR_PE;
+	cases++;
+	what = difference(&want, &got);
+	if (what != NULL)
+		report(what, insn, len, d, &in, &want, &got);
+}
+
+static void try(const uint8_t *insn, unsigned len)
+{
+	static ZydisDecoder z;
+	static bool ready;
+	struct decoded d;
+
+	if (!ready)
+		ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	ready = true;
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, insn, len, &d.insn, d.operand)) ||
+	    !is_vector(&d) || excluded(&d))
+		return;
+	forms++;
+	for (unsigned i = 0; i < rounds; i++)
+		one_case(insn, d.insn.length, &d);
+}
+
+/* A random ModRM: register form, or [rbx + disp8] with a displacement that keeps it aligned, mostly. */
+static unsigned modrm(uint8_t *p, bool memory)
+{
+	static const uint8_t disp[] = {0, 16, 32, 0xe0, 64, 8, 1};
+	unsigned reg = below(8);
+
+	if (!memory) {
+		p[0] = (uint8_t)(0xc0 | reg << 3 | below(8));
+		return 1;
+	}
+	p[0] = (uint8_t)(0x43 | reg << 3);
+	p[1] = disp[below(12) == 0 ? 5 + below(2) : below(5)];
+	return 2;
+}
+
+static void legacy(unsigned map, unsigned opcode, unsigned prefix, bool memory)
+{
+	static const uint8_t byte[] = {0, 0x66, 0xf3, 0xf2};
+	uint8_t insn[20];
+	unsigned n = 0;
+
+	if (prefix)
+		insn[n++] = byte[prefix];
+	if (below(2))
+		insn[n++] = (uint8_t)(0x40 | (below(16) & (memory ? 0xc : 0xd)));
+	insn[n++] = 0x0f;
+	if (map)
+		insn[n++] = map == 1 ? 0x38 : 0x3a;
+	insn[n++] = (uint8_t)opcode;
+	n += modrm(insn + n, memory);
+	insn[n++] = (uint8_t)random64();
+	try(insn, n);
+}
+
+static void vex(unsigned map, unsigned opcode, unsigned pp, unsigned l, unsigned w, bool memory)
+{
+	uint8_t insn[20];
+	unsigned n = 0, vvvv = below(2) ? below(16) : 0;
+
+	insn[n++] = 0xc4;
+	insn[n++] = (uint8_t)(below(2) << 7 | 0x40 | (memory ? 1 : below(2)) << 5 | map);
+	insn[n++] = (uint8_t)(w << 7 | (~vvvv & 15) << 3 | l << 2 | pp);
+	insn[n++] = (uint8_t)opcode;
+	n += modrm(insn + n, memory);
+	insn[n++] = (uint8_t)random64();
+	try(insn, n);
+}
+
+static void finish(const char *what)
+{
+	printf("%s: %u forms, %u cases, %u differ\n", what, forms, cases, failures);
+	assert_int_equal(failures, 0);
+	assert_true(forms > 0);
+	forms = cases = 0;
+}
+
+static void legacy_instructions(void **state)
+{
+	vec_run_signals();
+	for (unsigned i = 0; i < 3 * 256; i++)
+		if (i != 0x38 && i != 0x3a) /* escapes to the other maps */
+			for (unsigned k = 0; k < 4 * 2 * 8; k++)
+				legacy(i >> 8, i & 0xff, k & 3, k & 4);
+	finish("MMX, SSE");
+}
+
+static void vex_instructions(void **state)
+{
+	vec_run_signals();
+	for (unsigned map = 1; map < 4; map++)
+		for (unsigned opcode = 0; opcode < 256; opcode++)
+			for (unsigned k = 0; k < 32 * 8; k++)
+				vex(map, opcode, k & 3, k >> 2 & 1, k >> 3 & 1, k & 16);
+	finish("AVX");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(legacy_instructions),
+		cmocka_unit_test(vex_instructions),
+	};
+	int rc;
+
+	seed = (uint64_t)time(NULL) << 16 | 1;
+	if (argc > 1)
+		seed = strtoull(argv[1], NULL, 0) | 1;
+	if (argc > 2)
+		rounds = (unsigned)strtoul(argv[2], NULL, 0);
+	printf("seed 0x%llx\n", (unsigned long long)seed);
+	vec_run_open();
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	vec_run_close();
+	return rc;
+}
