@@ -1,8 +1,6 @@
-#include "base/lang.h"
+#include "cli/command.h"
 
 int main(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	return 0;
+	return cli_main(argc, argv);
 }
