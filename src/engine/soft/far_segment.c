@@ -160,8 +160,9 @@ static void op_arpl(struct soft_cpu *c, const struct op *op)
 	c->op = op;
 	if (seg_is_real(c))
 		soft_fault(c, EXC_UD);
+	/* Memory need only be writable when it changes. */
 	if (op->flags & OP_MEM)
-		va = op_ea(c, op, 2, true);
+		va = op_ea(c, op, 2, false);
 	v = op->flags & OP_MEM ? soft_ld16(c, va) : (uint16_t)c->gpr[op->rm];
 	if ((v & 3) >= rpl) {
 		set_zero(c, false);
@@ -169,7 +170,7 @@ static void op_arpl(struct soft_cpu *c, const struct op *op)
 	}
 	v = (uint16_t)((v & ~3u) | rpl);
 	if (op->flags & OP_MEM)
-		soft_st16(c, va, v);
+		soft_st16(c, op_ea(c, op, 2, true), v);
 	else
 		reg_set(c, op->rm, 2, false, v);
 	set_zero(c, true);

@@ -215,7 +215,8 @@ static bool decode_call(struct decoded *d, struct op *op)
 	bool long_mode = (d->mode & MODE_BITS) == MODE_64;
 
 	d->ends = true;
-	op->flags |= OP_STACK;
+	if (!(op->flags & OP_MEM))
+		op->flags |= OP_STACK;
 	if (d->operand[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 		op->fn = op_call_indirect;
 		return true;

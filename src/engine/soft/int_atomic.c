@@ -198,6 +198,21 @@ static void op_cmpxchg(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+/*
+ * A 32-bit register that differs: whether its upper half is cleared is for the host to say, since
+ * processors disagree with their manuals.
+ */
+static void op_cmpxchg_reg32(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t rm = c->gpr[op->rm], acc = c->gpr[CPU_RAX];
+
+	cmp32(c, (uint32_t)acc, (uint32_t)rm);
+	asm("cmpxchgl %k2, %k0" : "+r"(rm), "+a"(acc) : "r"(c->gpr[op->reg]) : "cc");
+	c->gpr[CPU_RAX] = acc;
+	c->gpr[op->rm] = rm; /* EAX itself is always equal */
+	return op_next(c, op);
+}
+
 static uint64_t cmpxchg8b_fn(struct soft_cpu *c, const struct op *op, uint64_t old)
 {
 	uint64_t want = c->gpr[CPU_RDX] << 32 | (uint32_t)c->gpr[CPU_RAX];
@@ -260,7 +275,7 @@ bool decode_atomic(struct soft_cpu *c, const struct decoded *d, struct op *op)
 		op->fn = op_xadd;
 		return true;
 	case ZYDIS_MNEMONIC_CMPXCHG:
-		op->fn = op_cmpxchg;
+		op->fn = op->size == 4 && !(op->flags & OP_MEM) ? op_cmpxchg_reg32 : op_cmpxchg;
 		return true;
 	case ZYDIS_MNEMONIC_CMPXCHG8B:
 		op->size = 8;

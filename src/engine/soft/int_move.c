@@ -263,6 +263,14 @@ static void op_nop(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+/* Caches aren't modelled; the operand is checked as a load of a byte. */
+static void op_cache_line(struct soft_cpu *c, const struct op *op)
+{
+	c->op = op;
+	mmu_check(c, op_ea(c, op, 1, false), 1, false, c->cpl == 3);
+	return op_next(c, op);
+}
+
 static void op_mfence(struct soft_cpu *c, const struct op *op)
 {
 	atomic_thread_fence(memory_order_seq_cst);
@@ -441,13 +449,14 @@ bool decode_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 		return plain(op, op_salc, 0);
 	case ZYDIS_MNEMONIC_MFENCE:
 		return plain(op, op_mfence, 0);
+	case ZYDIS_MNEMONIC_CLFLUSH:
+	case ZYDIS_MNEMONIC_CLFLUSHOPT:
+	case ZYDIS_MNEMONIC_CLWB:
+		return plain(op, op_cache_line, 0);
 	case ZYDIS_MNEMONIC_ENDBR32:
 	case ZYDIS_MNEMONIC_ENDBR64:
 	case ZYDIS_MNEMONIC_LFENCE:
 	case ZYDIS_MNEMONIC_SFENCE:
-	case ZYDIS_MNEMONIC_CLFLUSH:
-	case ZYDIS_MNEMONIC_CLFLUSHOPT:
-	case ZYDIS_MNEMONIC_CLWB:
 	case ZYDIS_MNEMONIC_CLDEMOTE:
 		op->flags = (uint16_t)((op->flags & ~OP_MEM) | OP_PURE);
 		return plain(op, op_nop, 0);

@@ -81,7 +81,9 @@ static void op_pusha(struct soft_cpu *c, const struct op *op)
 
 	c->op = op;
 	/* All eight must fit before the first is written. */
-	mmu_check(c, stack_at(c, -8 * (int64_t)size, 8 * size, true), 8 * size, true, c->cpl == 3);
+	for (unsigned r = 0; r < 8; r++)
+		mmu_check(c, stack_at(c, -(int64_t)(r + 1) * size, size, true), size, true,
+		          c->cpl == 3);
 	for (unsigned r = 0; r < 8; r++)
 		mem_put(c, stack_at(c, -(int64_t)(r + 1) * size, size, true), size, c->gpr[r]);
 	stack_set(c, c->gpr[CPU_RSP] - 8 * size);
@@ -93,7 +95,7 @@ static void op_popa(struct soft_cpu *c, const struct op *op)
 	uint64_t v[8];
 
 	c->op = op;
-	for (unsigned r = 0; r < 8; r++)
+	for (unsigned r = 8; r-- > 0;)
 		v[r] = stack_peek(c, (int64_t)(7 - r) * op->size, op->size);
 	for (unsigned r = 0; r < 8; r++)
 		if (r != CPU_RSP)
@@ -110,7 +112,8 @@ static void op_enter(struct soft_cpu *c, const struct op *op)
 	int64_t at = -(int64_t)size;
 
 	c->op = op;
-	frame = (c->gpr[CPU_RSP] - size) & mask;
+	/* RSP as a push leaves it: a 16-bit stack keeps the upper half. */
+	frame = (c->gpr[CPU_RSP] & ~mask) | ((c->gpr[CPU_RSP] - size) & mask);
 	mem_put(c, stack_at(c, at, size, true), size, bp);
 	for (unsigned i = 1; i < level; i++) {
 		uint64_t from = (bp - (uint64_t)i * size) & mask;
@@ -127,7 +130,7 @@ static void op_enter(struct soft_cpu *c, const struct op *op)
 	last = c->gpr[CPU_RSP] + (uint64_t)at - op->imm;
 	/* The new top of stack must be writable. */
 	mmu_check(c, stack_at(c, at - (int64_t)op->imm, size, true), size, true, c->cpl == 3);
-	reg_set(c, CPU_RBP, mask == ~0ull ? 8 : size, false, frame);
+	reg_set(c, CPU_RBP, size, false, frame);
 	stack_set(c, last);
 	return op_next(c, op);
 }
@@ -143,11 +146,13 @@ static void op_leave_frame(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-/* 64-bit code: pushes are 8 bytes but with a 66 prefix. */
+/* 64-bit code: pushes are 8 bytes but with a 66 prefix that REX.W does not overrule. */
 static void stack_size(const struct decoded *d, struct op *op)
 {
 	if ((d->mode & MODE_BITS) == MODE_64)
-		op->size = d->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ? 2 : 8;
+		op->size = (d->insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) && !d->insn.raw.rex.W
+		                   ? 2
+		                   : 8;
 }
 
 static bool decode_push(const struct decoded *d, struct op *op)
@@ -155,7 +160,9 @@ static bool decode_push(const struct decoded *d, struct op *op)
 	const ZydisDecodedOperand *o = &d->operand[0];
 	bool high;
 
-	op->flags |= OP_STACK;
+	/* With a memory operand only that one's segment counts; stack_at() sees to the stack. */
+	if (!(op->flags & OP_MEM))
+		op->flags |= OP_STACK;
 	stack_size(d, op);
 	if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		op->fn = op_push_imm;
@@ -175,7 +182,8 @@ static bool decode_pop(const struct decoded *d, struct op *op)
 	const ZydisDecodedOperand *o = &d->operand[0];
 	bool high;
 
-	op->flags |= OP_STACK;
+	if (!(op->flags & OP_MEM))
+		op->flags |= OP_STACK;
 	stack_size(d, op);
 	if (op->flags & OP_MEM) {
 		op->fn = op_pop_mem;

@@ -54,8 +54,11 @@ static void iterate(struct soft_cpu *c, const struct op *op)
 	unsigned size = op->size;
 	int64_t step = c->eflags & FLAG_DF ? -(int64_t)size : (int64_t)size;
 	bool si = op->n == STR_MOVS || op->n == STR_LODS || op->n == STR_CMPS;
-	uint64_t v = 0;
+	uint64_t v = 0, with = 0;
 
+	/* Where both operands fault, processors report the second one. */
+	if (op->n == STR_CMPS)
+		with = mem_get(c, destination(c, op, false), size);
 	if (si)
 		v = mem_get(c, source(c, op), size);
 	switch (op->n) {
@@ -72,7 +75,7 @@ static void iterate(struct soft_cpu *c, const struct op *op)
 		compare(c, size, c->gpr[CPU_RAX], mem_get(c, destination(c, op, false), size));
 		break;
 	default:
-		compare(c, size, v, mem_get(c, destination(c, op, false), size));
+		compare(c, size, v, with);
 		break;
 	}
 	if (si)

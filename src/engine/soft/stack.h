@@ -27,8 +27,12 @@ static inline gva_t stack_at(struct soft_cpu *c, int64_t by, unsigned len, bool 
 {
 	uint64_t sp = (c->gpr[CPU_RSP] + (uint64_t)by) & stack_mask(c);
 
-	if (likely((c->mode & MODE_BITS) == MODE_64))
+	if (likely((c->mode & MODE_BITS) == MODE_64)) {
+		/* An op that also has a memory operand could not tell whose fault it is. */
+		if (unlikely((int64_t)(sp << 16) >> 16 != (int64_t)sp))
+			soft_fault_error(c, EXC_SS, 0);
 		return sp;
+	}
 	return mmu_linear(c, CPU_SS, sp, len, write);
 }
 

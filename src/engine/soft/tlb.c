@@ -72,9 +72,10 @@ static void watch(struct soft_cpu *c, gva_t va, unsigned len, bool write)
 	}
 }
 
-_Noreturn static void not_canonical(struct soft_cpu *c)
+static void check_canonical(struct soft_cpu *c, gva_t va)
 {
-	soft_fault_error(c, c->op->flags & OP_STACK ? EXC_SS : EXC_GP, 0);
+	if (unlikely((c->efer & EFER_LMA) && (int64_t)(va << 16) >> 16 != (int64_t)va))
+		soft_fault_error(c, c->op->flags & OP_STACK ? EXC_SS : EXC_GP, 0);
 }
 
 static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page *p,
@@ -108,8 +109,7 @@ struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, b
 	uint32_t bad;
 
 	c->run->slow++;
-	if ((c->efer & EFER_LMA) && (int64_t)(va << 16) >> 16 != (int64_t)va)
-		not_canonical(c);
+	check_canonical(c, va);
 	bad = mmu_walk(c, va, access, user, true, &p);
 	if (bad)
 		soft_raise(c, &(struct soft_exception){.vector = EXC_PF,
@@ -224,10 +224,19 @@ static unsigned in_page(gva_t va, unsigned len)
 	return MIN(len, (unsigned)(PAGE_SIZE - (va & ~PAGE_MASK)));
 }
 
+/* The first page of an access that may go over its end: a last byte that isn't canonical comes first. */
+static struct mmu_hit touch_first(struct soft_cpu *c, gva_t va, unsigned len,
+                                  enum mmu_access access, bool user)
+{
+	check_canonical(c, va);
+	check_canonical(c, va + len - 1);
+	return mmu_touch(c, va, access, user);
+}
+
 void mmu_load_bytes(struct soft_cpu *c, gva_t va, void *buf, unsigned len, bool user)
 {
 	unsigned first = in_page(va, len);
-	struct mmu_hit a = mmu_touch(c, va, MMU_READ, user);
+	struct mmu_hit a = touch_first(c, va, len, MMU_READ, user);
 
 	if (first < len) {
 		struct mmu_hit b = mmu_touch(c, va + first, MMU_READ, user);
@@ -242,7 +251,7 @@ void mmu_load_bytes(struct soft_cpu *c, gva_t va, void *buf, unsigned len, bool 
 void mmu_store_bytes(struct soft_cpu *c, gva_t va, const void *buf, unsigned len, bool user)
 {
 	unsigned first = in_page(va, len);
-	struct mmu_hit a = mmu_touch(c, va, MMU_WRITE, user);
+	struct mmu_hit a = touch_first(c, va, len, MMU_WRITE, user);
 
 	if (first < len) {
 		struct mmu_hit b = mmu_touch(c, va + first, MMU_WRITE, user);
@@ -301,7 +310,7 @@ void mmu_check(struct soft_cpu *c, gva_t va, uint64_t len, bool write, bool user
 void *mmu_rmw(struct soft_cpu *c, gva_t va, unsigned size, bool user)
 {
 	unsigned first = in_page(va, size);
-	struct mmu_hit h = mmu_touch(c, va, MMU_WRITE, user);
+	struct mmu_hit h = touch_first(c, va, size, MMU_WRITE, user);
 
 	if (unlikely(c->dr[7] & 0xff))
 		watch(c, va, size, true);
@@ -319,7 +328,7 @@ void mmu_modify(struct soft_cpu *c, const struct op *op, gva_t va, unsigned size
                 mmu_modify_fn *fn)
 {
 	unsigned first = in_page(va, size);
-	struct mmu_hit a = mmu_touch(c, va, MMU_WRITE, user), b = {0};
+	struct mmu_hit a = touch_first(c, va, size, MMU_WRITE, user), b = {0};
 	uint64_t v = 0;
 
 	if (first < size)
