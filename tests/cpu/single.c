@@ -1,0 +1,276 @@
+/* Cases of one instruction: values that make it interesting, and what the box must hold for it. */
+#include <string.h>
+#include "gen.h"
+#include "machine/cpu.h"
+
+static uint16_t pick(struct rng *r, const uint8_t *names, unsigned n)
+{
+	return SEL_LDT(names[rng_below(r, n)]);
+}
+
+static void pick_segments(struct rng *r, struct cpu_case *c)
+{
+	static const uint8_t data[] = {BOX_STACK32, BOX_LIMITED,   BOX_STACK16,
+	                               BOX_DOWN16,  BOX_READ_ONLY, BOX_DOWN32};
+	static const uint8_t stack[] = {BOX_STACK32, BOX_STACK16, BOX_STACK32, BOX_STACK16,
+	                                BOX_DOWN16,  BOX_DOWN32,  BOX_LIMITED};
+
+	switch (c->mode) {
+	case CASE_64:
+		c->cs = SEL_CODE64;
+		c->ss = SEL_DATA;
+		c->ds = c->es = 0;
+		return;
+	case CASE_32:
+		c->cs = SEL_CODE32;
+		c->ss = c->ds = c->es = SEL_DATA;
+		return;
+	default:
+		c->cs = SEL_LDT(c->mode == CASE_SEG32 ? BOX_CODE32 : BOX_CODE16);
+		c->ss = pick(r, stack, ARRAY_LEN(stack));
+		c->ds = pick(r, data, ARRAY_LEN(data));
+		c->es = pick(r, data, ARRAY_LEN(data));
+	}
+}
+
+/* Mostly in the middle, sometimes so that the code goes over a page's end. */
+static uint64_t pick_rip(struct rng *r, const struct cpu_case *c)
+{
+	uint64_t base = c->mode >= CASE_SEG32 ? 0 : BOX_CODE;
+
+	if (rng_one_in(r, 6))
+		return base + BOX_PAGE - rng_below(r, 16);
+	return base + 64 + rng_below(r, 2 * BOX_PAGE - 192);
+}
+
+static bool is_bit_test(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_BT || m == ZYDIS_MNEMONIC_BTS || m == ZYDIS_MNEMONIC_BTR ||
+	       m == ZYDIS_MNEMONIC_BTC;
+}
+
+/* The bit number counts from the memory operand: not so far that it leaves the box. */
+static bool limit_bit_number(struct rng *r, struct cpu_case *c, const struct insn *n)
+{
+	int reg;
+
+	if (!is_bit_test(n->i.mnemonic) || n->op[0].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+	    n->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER)
+		return true;
+	reg = insn_gpr(n->op[1].reg.value);
+	c->in.gpr[reg] = (uint64_t)((int64_t)rng_below(r, 0x8001) - 0x4000);
+	if (c->mode != CASE_64)
+		c->in.gpr[reg] = (uint32_t)c->in.gpr[reg];
+	return reg != insn_gpr(n->op[0].mem.base) && reg != insn_gpr(n->op[0].mem.index);
+}
+
+/* A dividend that mostly gives a quotient that fits. */
+static void prepare_division(struct rng *r, struct cpu_case *c, const struct insn *n)
+{
+	uint64_t *g = c->in.gpr;
+
+	if (rng_one_in(r, 4))
+		return;
+	if (n->i.operand_width == 8)
+		g[CPU_RAX] = (g[CPU_RAX] & ~0xff00ull) | rng_below(r, 4) << 8;
+	else if (n->i.mnemonic == ZYDIS_MNEMONIC_DIV)
+		g[CPU_RDX] = rng_below(r, 3);
+	else
+		g[CPU_RDX] = g[CPU_RAX] >> (n->i.operand_width - 1) & 1 ? ~0ull : 0;
+	if (c->mode != CASE_64)
+		g[CPU_RDX] = (uint32_t)g[CPU_RDX];
+}
+
+static void prepare_string(struct rng *r, struct cpu_case *c, const struct insn *n)
+{
+	if (n->i.attributes &
+	    (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE))
+		c->in.gpr[CPU_RCX] = rng_below(r, rng_one_in(r, 8) ? 0x1000 : 40);
+	if (rng_one_in(r, 3))
+		c->in.rflags |= FLAG_DF;
+}
+
+/* Saves of components that only the host has would differ. */
+static void prepare_xsave(struct rng *r, struct cpu_case *c)
+{
+	c->in.gpr[CPU_RAX] = (c->in.gpr[CPU_RAX] & ~0xffffffffull) | rng_below(r, 8);
+	c->in.gpr[CPU_RDX] &= ~0xffffffffull;
+}
+
+static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct insn *n)
+{
+	switch (n->i.mnemonic) {
+	case ZYDIS_MNEMONIC_DIV:
+	case ZYDIS_MNEMONIC_IDIV:
+		prepare_division(r, c, n);
+		break;
+	case ZYDIS_MNEMONIC_PUSHA:
+	case ZYDIS_MNEMONIC_PUSHAD:
+	case ZYDIS_MNEMONIC_POPA:
+	case ZYDIS_MNEMONIC_POPAD:
+		c->partial = true;
+		break;
+	case ZYDIS_MNEMONIC_ENTER:
+		/* Processors don't let REX.W overrule 66 here. */
+		if (n->i.raw.rex.W && (n->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+			return false;
+		bytes[n->i.raw.imm[0].offset + 1] &= 7;
+		if (!rng_one_in(r, 8))
+			bytes[n->i.raw.imm[1].offset] &= 3;
+		break;
+	case ZYDIS_MNEMONIC_INT:
+		if (bytes[n->i.raw.imm[0].offset] == 0x80)
+			return false;
+		break;
+	case ZYDIS_MNEMONIC_LOOP:
+	case ZYDIS_MNEMONIC_LOOPE:
+	case ZYDIS_MNEMONIC_LOOPNE:
+	case ZYDIS_MNEMONIC_JCXZ:
+	case ZYDIS_MNEMONIC_JECXZ:
+	case ZYDIS_MNEMONIC_JRCXZ:
+		if (!rng_one_in(r, 4))
+			c->in.gpr[CPU_RCX] = rng_below(r, 3);
+		break;
+	default:
+		break;
+	}
+	switch (insn_class(&n->i)) {
+	case CLASS_STRING:
+		prepare_string(r, c, n);
+		break;
+	case CLASS_XSAVE:
+		prepare_xsave(r, c);
+		break;
+	default:
+		break;
+	}
+	return limit_bit_number(r, c, n);
+}
+
+static void put_image(struct image *image, uint64_t linear, const void *data, unsigned len)
+{
+	uint64_t at = linear - BOX_DATA;
+
+	if (at < sizeof(image->data) && len <= sizeof(image->data) - at)
+		memcpy(image->data + at, data, len);
+}
+
+/* Branch targets: INT3s of the box, or wherever a random number leads. */
+static bool land(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct insn *n,
+                 struct image *image)
+{
+	unsigned len = n->i.length;
+
+	for (unsigned i = 0; i < n->i.operand_count; i++) {
+		const ZydisDecodedOperand *o = &n->op[i];
+		uint64_t to = rng_one_in(r, 12) ? rng_number(r) : gen_landing(r, c, len);
+
+		if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && o->imm.is_relative) {
+			int64_t rel = (int64_t)(gen_landing(r, c, len) - (c->in.rip + len));
+
+			if (o->size == 8 || n->i.raw.imm[0].size == 8)
+				rel = (int8_t)rel;
+			/* A jump back to itself would not end. */
+			if (rel < 0 && rel >= -(int64_t)len)
+				return false;
+			memcpy(bytes + n->i.raw.imm[0].offset, &rel, n->i.raw.imm[0].size / 8);
+		} else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
+			put_image(image, gen_address(c, n, o), &to, o->size / 8);
+		} else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		           o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
+		           insn_gpr(o->reg.value) >= 0) {
+			c->in.gpr[insn_gpr(o->reg.value)] = c->mode == CASE_64 ? to : (uint32_t)to;
+		}
+	}
+	return true;
+}
+
+/* An XSAVE area of random contents for the restoring instructions. */
+static void put_xsave_area(struct rng *r, const struct insn *n, struct cpu_case *c,
+                           struct image *image)
+{
+	static struct cpu_case other;
+	uint64_t header[2] = {rng_below(r, 8), 0};
+
+	other.mode = c->mode;
+	gen_regs(r, &other);
+	if (rng_one_in(r, 3)) {
+		/* The compacted format, with or without AVX */
+		header[1] = 1ull << 63 | 3 | (rng_below(r, 2) << 2);
+		header[0] &= header[1];
+	}
+	if (rng_one_in(r, 16))
+		header[rng_below(r, 2)] ^= 1ull << rng_below(r, 64);
+	memcpy(other.in.xsave + CASE_BV, header, sizeof(header));
+	put_image(image, gen_address(c, n, &n->op[0]), other.in.xsave, CASE_XSAVE);
+}
+
+static void add_hole(struct cpu_case *c, uint64_t linear, unsigned len)
+{
+	uint64_t at = linear - BOX_DATA;
+
+	if (at < BOX_DATA_PAGES * BOX_PAGE && c->holes < CASE_HOLES)
+		c->hole[c->holes++] = (struct case_hole){(unsigned)at, len};
+}
+
+/* The last x87 instruction's address and operand's address are not kept alike by all processors. */
+static void dig_holes(struct cpu_case *c, const struct insn *n)
+{
+	uint64_t a;
+
+	if (n->op[0].type != ZYDIS_OPERAND_TYPE_MEMORY)
+		return;
+	a = gen_address(c, n, &n->op[0]);
+	switch (n->i.mnemonic) {
+	case ZYDIS_MNEMONIC_FXSAVE:
+	case ZYDIS_MNEMONIC_FXSAVE64:
+	case ZYDIS_MNEMONIC_XSAVE:
+	case ZYDIS_MNEMONIC_XSAVE64:
+	case ZYDIS_MNEMONIC_XSAVEC:
+	case ZYDIS_MNEMONIC_XSAVEC64:
+	case ZYDIS_MNEMONIC_XSAVEOPT:
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+		add_hole(c, a + 6, 18);
+		break;
+	case ZYDIS_MNEMONIC_FNSTENV:
+	case ZYDIS_MNEMONIC_FNSAVE:
+		if (n->i.operand_width == 16)
+			add_hole(c, a + 6, 8);
+		else
+			add_hole(c, a + 12, 16);
+		break;
+	default:
+		break;
+	}
+}
+
+bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, struct image *image)
+{
+	const struct form *f = catalogue_pick(w->forms, r);
+	struct insn n;
+
+	memset(c, 0, sizeof(*c));
+	c->mode = w->mode;
+	pick_segments(r, c);
+	gen_regs(r, c);
+	c->in.rip = pick_rip(r, c);
+	/* Processors disagree about 66 before branches in 64-bit code. */
+	if (f->prefix == 0x66 && w->class == CLASS_FLOW && w->mode == CASE_64)
+		return false;
+	if (!gen_encode(r, f, w->mode, w->class, c->code, &n) || !prepare(r, c, c->code, &n) ||
+	    !insn_decode(w->mode, c->code, ZYDIS_MAX_INSTRUCTION_LENGTH, &n) ||
+	    !gen_aim(r, c, c->code, &n))
+		return false;
+	c->len = n.i.length;
+	if (w->class == CLASS_FLOW && !land(r, c, c->code, &n, image))
+		return false;
+	if (n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR64 ||
+	    n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64)
+		put_xsave_area(r, &n, c, image);
+	dig_holes(c, &n);
+	c->undefined = insn_undefined(&n);
+	c->any_fault = n.i.mnemonic == ZYDIS_MNEMONIC_CALL ||
+	               (w->class == CLASS_STRING && n.i.mnemonic >= ZYDIS_MNEMONIC_CMPSB &&
+	                n.i.mnemonic <= ZYDIS_MNEMONIC_CMPSW);
+	return true;
+}

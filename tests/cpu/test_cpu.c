@@ -1,0 +1,320 @@
+/*
+ * test_cpu CLASS [--mode 64|32|seg32|seg16] [--seed N] [--count N] [--case N] [--strict] [--keep]
+ *
+ * Runs random cases of a class on all executors and compares what comes out.  The environment's
+ * CPU_SEED and CPU_COUNT say the same as the options.  --case runs a single one, for the debugger;
+ * --strict compares undefined flags too.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include "compare.h"
+#include "gen.h"
+#include "machine/cpu.h"
+
+#define SKIP        77
+#define SHOWN_MAX   10
+#define IMAGE_CASES 16 /* so many cases start from the same data */
+
+static const struct executor *const executors[2] = {&executor_native, &executor_soft};
+
+#define MODES_64  1u
+#define MODES_32  2u
+#define MODES_SEG 12u
+#define MODES_ALL 15u
+
+static const struct {
+	const char *name;
+	enum insn_class class;
+	unsigned modes;
+	unsigned count; /* cases for each mode */
+} classes[] = {
+	{"alu", CLASS_ALU, MODES_ALL, 20000},
+	{"mov", CLASS_MOV, MODES_ALL, 20000},
+	{"shift", CLASS_SHIFT, MODES_ALL, 20000},
+	{"mul", CLASS_MUL, MODES_ALL, 20000},
+	{"bit", CLASS_BIT, MODES_ALL, 20000},
+	{"string", CLASS_STRING, MODES_ALL, 20000},
+	{"atomic", CLASS_ATOMIC, MODES_ALL, 20000},
+	{"stack", CLASS_STACK, MODES_ALL, 20000},
+	{"flow", CLASS_FLOW, MODES_ALL, 20000},
+	{"trap", CLASS_TRAP, MODES_ALL, 10000},
+	{"bcd", CLASS_BCD, MODES_32 | MODES_SEG, 10000},
+	{"x87", CLASS_X87, MODES_ALL, 20000},
+	{"mmx", CLASS_MMX, MODES_64 | MODES_32, 20000},
+	{"sse", CLASS_SSE, MODES_64 | MODES_32, 40000},
+	{"sse-fp", CLASS_SSE_FP, MODES_64 | MODES_32, 40000},
+	{"avx", CLASS_AVX, MODES_64 | MODES_32, 40000},
+	{"avx-fp", CLASS_AVX_FP, MODES_64 | MODES_32, 40000},
+	{"crypto", CLASS_CRYPTO, MODES_64 | MODES_32, 20000},
+	{"xsave", CLASS_XSAVE, MODES_64 | MODES_32, 10000},
+};
+static const char *const mode_names[] = {"64", "32", "seg32", "seg16"};
+
+struct run {
+	struct gen_wish wish;
+	uint64_t seed;
+	bool strict;
+	unsigned cases, ended, failed; /* ended: reached the INT3 behind the code */
+	uint16_t covered[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+	uint16_t wrong[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+};
+
+static struct box box[2];
+static struct {
+	const struct executor *running; /* NULL: none */
+	uint64_t number;                /* of the execution */
+} volatile now;
+
+/* Twice in the same execution: it does not end. */
+static void on_tick(int sig, siginfo_t *info, void *context)
+{
+	static uint64_t last;
+
+	if (now.running && now.number == last)
+		now.running->stop(context);
+	last = now.number;
+}
+
+static void start_ticks(void)
+{
+	const struct itimerval t = {{0, 500000}, {0, 500000}};
+	struct sigaction sa = {.sa_sigaction = on_tick,
+	                       .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void load_code(unsigned i, const struct cpu_case *c, bool put)
+{
+	unsigned at = (unsigned)(c->in.rip + case_code_base(c) - BOX_CODE);
+
+	if (put)
+		memcpy(box[i].code + at, c->code, c->len);
+	else
+		memset(box[i].code + at, 0xcc, c->len);
+	executors[i]->code_changed(at, c->len);
+}
+
+static void execute(unsigned i, const struct cpu_case *c, const struct image *image,
+                    struct outcome *o)
+{
+	for (unsigned p = 0; p < BOX_DATA_PAGES; p++)
+		memcpy(box[i].data[p], image->data + p * BOX_PAGE, BOX_PAGE);
+	load_code(i, c, true);
+	memset(o, 0, sizeof(*o));
+	now.number++;
+	now.running = executors[i];
+	executors[i]->run(c, o);
+	now.running = NULL;
+	load_code(i, c, false);
+	outcome_normalize(c, o);
+}
+
+static void make_image(const struct run *r, uint64_t number, struct image *image)
+{
+	static struct image base;
+	static uint64_t made = UINT64_MAX;
+
+	if (made != number / IMAGE_CASES) {
+		struct rng rng = {rng_mix(r->seed + 1) ^ number / IMAGE_CASES};
+
+		made = number / IMAGE_CASES;
+		gen_image(&rng, &base);
+	}
+	*image = base;
+}
+
+static void count_case(struct run *r, const struct cpu_case *c, const struct outcome *o)
+{
+	struct insn n;
+
+	r->cases++;
+	r->ended += o->vector == EXC_BP && o->out.rip == c->in.rip + c->len + 1;
+	if (insn_decode(c->mode, c->code, c->len, &n))
+		r->covered[n.i.mnemonic]++;
+}
+
+static void report(struct run *r, uint64_t number, const struct cpu_case *c,
+                   const struct outcome *o)
+{
+	struct insn n;
+
+	r->failed++;
+	if (insn_decode(c->mode, c->code, c->len, &n) && r->wrong[n.i.mnemonic]++ >= 2)
+		return;
+	if (r->failed > SHOWN_MAX * 4)
+		return;
+	printf("  differs: --mode %s --seed %" PRIu64 " --case %" PRIu64 "\n", mode_names[c->mode],
+	       r->seed, number);
+	case_print(stdout, c);
+	outcome_print(stdout, c, executors, o, box);
+}
+
+static void run_case(struct run *r, uint64_t number)
+{
+	static struct cpu_case c;
+	static struct image image;
+	static struct outcome o[2];
+	struct rng rng = {rng_mix(r->seed) ^ rng_mix(number + ((uint64_t)r->wish.mode << 56))};
+	unsigned tries = 0;
+
+	do {
+		make_image(r, number, &image);
+		if (tries++ == 100)
+			return;
+	} while (!gen_single(&rng, &r->wish, &c, &image));
+	if (r->strict)
+		c.undefined = 0;
+	for (unsigned i = 0; i < 2; i++)
+		execute(i, &c, &image, &o[i]);
+	count_case(r, &c, &o[0]);
+	if (!outcome_equal(&c, &o[0], &o[1]) || !box_equal(&c, &o[0], &box[0], &box[1]))
+		report(r, number, &c, o);
+}
+
+/* Names of the instructions that differed, and of those that never came up. */
+static void summarize(const struct run *r, const char *name)
+{
+	const struct catalogue *f = r->wish.forms;
+	unsigned covered = 0;
+
+	for (unsigned g = 0; g < f->groups; g++)
+		covered += r->covered[f->form[f->group[g]].mnemonic] != 0;
+	printf("%s, mode %s: %u cases of %u instructions (%u tried, %u%% without exception), %u "
+	       "differ\n",
+	       name, mode_names[r->wish.mode], r->cases, f->groups, covered,
+	       r->cases ? r->ended * 100 / r->cases : 0, r->failed);
+	for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++)
+		if (r->wrong[m])
+			printf("  %s: %u of %u\n", ZydisMnemonicGetString(m), r->wrong[m],
+			       r->covered[m]);
+	for (unsigned g = 0; g < f->groups; g++) {
+		uint16_t m = f->form[f->group[g]].mnemonic;
+
+		if (!r->covered[m] && r->cases > f->groups * 20)
+			printf("  never tried: %s\n", ZydisMnemonicGetString(m));
+	}
+}
+
+/* 0, or 1 when something differed or nothing was tested. */
+static int run_class(unsigned k, enum case_mode mode, uint64_t seed, uint64_t count, int64_t only,
+                     bool strict)
+{
+	static struct run r;
+	struct catalogue forms;
+	int rc;
+
+	catalogue_make(&forms, classes[k].class, mode);
+	memset(&r, 0, sizeof(r));
+	r.wish = (struct gen_wish){classes[k].class, mode, &forms};
+	r.seed = seed;
+	r.strict = strict;
+	if (forms.n == 0)
+		printf("%s, mode %s: the processor has none\n", classes[k].name, mode_names[mode]);
+	else if (only >= 0)
+		run_case(&r, (uint64_t)only);
+	else
+		for (uint64_t i = 0; i < count; i++)
+			run_case(&r, i);
+	if (forms.n > 0)
+		summarize(&r, classes[k].name);
+	rc = r.failed != 0 || (forms.n > 0 && r.cases == 0);
+	catalogue_free(&forms);
+	return rc;
+}
+
+static int open_executors(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(executors); i++) {
+		int rc = executors[i]->open(&box[i]);
+
+		if (rc < 0) {
+			fprintf(stderr, "executor %s: %s\n", executors[i]->name, strerror(-rc));
+			return rc;
+		}
+		memset(box[i].code, 0xcc, BOX_CODE_PAGES * BOX_PAGE);
+		executors[i]->code_changed(0, BOX_CODE_PAGES * BOX_PAGE);
+	}
+	return 0;
+}
+
+struct options {
+	const char *class;
+	unsigned modes;
+	uint64_t seed, count;
+	int64_t only;
+	bool strict;
+};
+
+static uint64_t environment(const char *name, uint64_t otherwise)
+{
+	const char *v = getenv(name);
+
+	return v && *v ? strtoull(v, NULL, 0) : otherwise;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+	*o = (struct options){.modes = MODES_ALL, .only = -1};
+	o->seed = environment("CPU_SEED", 1);
+	o->count = environment("CPU_COUNT", 0);
+	if (argc < 2)
+		return false;
+	o->class = argv[1];
+	for (int i = 2; i < argc; i++) {
+		const char *v = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strcmp(argv[i], "--strict") == 0) {
+			o->strict = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--seed") == 0)
+			o->seed = strtoull(v, NULL, 0);
+		else if (strcmp(argv[i], "--count") == 0)
+			o->count = strtoull(v, NULL, 0);
+		else if (strcmp(argv[i], "--case") == 0)
+			o->only = (int64_t)strtoull(v, NULL, 0);
+		else if (strcmp(argv[i], "--mode") == 0)
+			for (unsigned m = o->modes = 0; m < ARRAY_LEN(mode_names); m++)
+				o->modes |= strcmp(v, mode_names[m]) == 0 ? 1u << m : 0;
+		else
+			return false;
+		i++;
+	}
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	unsigned k = 0;
+	int rc = 0;
+
+	if (!parse(argc, argv, &o)) {
+		fprintf(stderr,
+		        "usage: %s CLASS [--mode M] [--seed N] [--count N] [--case N] "
+		        "[--strict]\n",
+		        argv[0]);
+		return 2;
+	}
+	while (k < ARRAY_LEN(classes) && strcmp(classes[k].name, o.class) != 0)
+		k++;
+	if (k == ARRAY_LEN(classes)) {
+		fprintf(stderr, "no class '%s'\n", o.class);
+		return 2;
+	}
+	if (open_executors() < 0)
+		return 1;
+	start_ticks();
+	printf("seed %" PRIu64 "\n", o.seed);
+	for (unsigned m = 0; m < ARRAY_LEN(mode_names); m++)
+		if (o.modes & classes[k].modes & 1u << m)
+			rc |= run_class(k, m, o.seed, o.count ? o.count : classes[k].count, o.only,
+			                o.strict);
+	return rc;
+}
