@@ -6,7 +6,7 @@ bool decode_integer(struct soft_cpu *c, const struct decoded *d, struct op *op)
 	return decode_move(c, d, op) || decode_alu(c, d, op) || decode_flow(c, d, op) ||
 	       decode_stack(c, d, op) || decode_shift(c, d, op) || decode_bit(c, d, op) ||
 	       decode_string(c, d, op) || decode_atomic(c, d, op) || decode_mul(c, d, op) ||
-	       decode_bcd(c, d, op);
+	       decode_bcd(c, d, op) || decode_bmi(c, d, op);
 }
 
 /*

@@ -155,6 +155,7 @@ bool decode_stack(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_string(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_bcd(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_flow(struct soft_cpu *c, const struct decoded *d, struct op *op);
+bool decode_bmi(struct soft_cpu *c, const struct decoded *d, struct op *op);
 
 /* After a block is decoded: leaves out flags nobody sees, joins compare and jump. */
 void int_optimize(struct block *b);
