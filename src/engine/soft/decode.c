@@ -67,9 +67,9 @@ static void fill_memory(const struct decoded *d, struct op *op, const ZydisDecod
 		op->scale = (uint8_t)__builtin_ctz(o->mem.scale ? o->mem.scale : 1);
 	}
 	op->disp = (int32_t)disp;
-	/* MOV with a 64-bit absolute address: the only displacement wider than 32 bits. */
+	/* MOV with an absolute address of the address size: an unsigned number of up to 64 bits. */
 	if (o->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64)
-		op->imm = (uint64_t)disp;
+		op->imm = (uint64_t)disp & (UINT64_MAX >> (64 - d->insn.address_width));
 	if (o->mem.segment == ZYDIS_REGISTER_SS)
 		op->flags |= OP_STACK;
 }
