@@ -175,6 +175,8 @@ static void run_blocks(struct soft_cpu *c)
 	struct soft_run *r = c->run;
 
 	r->key = r->generation << 16 | (c->cpl == 3) << 8 | c->mode;
+	/* The jump that wanted a link went elsewhere if an interrupt came in between. */
+	r->link = NULL;
 	do {
 		struct jump *j = &r->jump[jump_slot(c->rip)];
 		struct block *b;
