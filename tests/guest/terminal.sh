@@ -3,18 +3,13 @@
 # usage: terminal.sh CASULO ENGINE EXPECT
 set -u
 casulo=$1 engine=$2 expect=$3
-tools=$(cd "$(dirname "$0")" && pwd)/../../tools/guest
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-kernel=$("$tools/kernel") || {
-	echo "Debian's kernel cannot be downloaded"
-	exit 77
-}
-"$tools/initrd" "$dir/initrd" "virtio_pci" || exit 1
+"$(dirname "$0")/prepare" "$dir" || exit $?
 
-# Ctrl-C is the guest's, Ctrl-] ours; twice, the guest's too.  The shell's answers are not in what is
-# typed, which the terminal shows as well.
-"$expect" 200 "$casulo" boot --engine "$engine" --net none --kernel "$kernel/vmlinuz" \
+# Ctrl-C is the guest's, Ctrl-] ours.  The answers waited for aren't in what is typed, which the
+# terminal shows as well.
+"$expect" 200 "$casulo" boot --engine "$engine" --net none --kernel "$dir/vmlinuz" \
 	--initrd "$dir/initrd" --append "console=ttyS0 quiet panic=-1" <<'END'
 wait guest: user space
 wait / #
@@ -32,7 +27,7 @@ wait still 51
 send \x1dq
 END
 code=$?
-[ $code -eq 5 ] || {
+if [ $code -ne 5 ]; then
 	echo "FAIL exit code $code, not 5"
 	exit 1
-}
+fi
