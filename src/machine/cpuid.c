@@ -185,10 +185,13 @@ static void add_extended(struct cpuid_model *m, const struct cpuid_wish *w)
 	add(m, (struct cpuid_leaf){0x80000006, .ecx = 512 << 16 | 6 << 12 | 1 << 8 | 64,
 	                           .edx = 64 << 18 | 8 << 12 | 1 << 8 | 64});
 	add(m, (struct cpuid_leaf){0x80000007, .edx = BIT(8)}); /* invariant TSC */
-	/* ebx: not affected by speculative store bypass (26) and branch type confusion (29) */
-	add(m,
-	    (struct cpuid_leaf){0x80000008, .eax = w->phys_bits | 48 << 8, .ebx = BIT(26) | BIT(29),
-	                        .ecx = (w->cpus - 1) | id_bits(w->cpus) << 12});
+	/*
+	 * ebx: x87 error pointers are always saved and restored (2), so that systems need not clear
+	 * them by hand; not affected by speculative store bypass (26) and branch type confusion (29)
+	 */
+	add(m, (struct cpuid_leaf){0x80000008, .eax = w->phys_bits | 48 << 8,
+	                           .ebx = BIT(2) | BIT(26) | BIT(29),
+	                           .ecx = (w->cpus - 1) | id_bits(w->cpus) << 12});
 	add_cache(m, 0, 1, 1, 8, 32, 1);
 	add_cache(m, 1, 2, 1, 8, 32, 1);
 	add_cache(m, 2, 3, 2, 8, 512, 1);

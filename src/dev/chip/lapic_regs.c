@@ -19,6 +19,7 @@
 #define LVT_MODE_BITS 0x700u
 #define LVT_PIN_BITS  0xa000u  /* polarity, trigger */
 #define LVT_TIMER_SET 0x60000u /* one-shot, periodic, TSC deadline */
+#define LVT_READ_ONLY 0x5000u  /* delivery status, remote IRR: written values are ignored */
 
 uint32_t lapic_lvt_writable(enum apic_lvt which)
 {
@@ -276,12 +277,13 @@ int lapic_msr_read(struct intc *ic, uint32_t msr, uint64_t *value)
 
 static int x2apic_write(struct lapic *a, uint32_t reg, uint64_t value)
 {
-	uint64_t bits = writable(a, reg);
+	bool lvt = reg >= APIC_LVT && reg <= APIC_LVT + (LVTS - 1) * 0x10;
+	uint64_t bits = writable(a, reg), ignored = lvt ? LVT_READ_ONLY : 0;
 
 	/* EOI and ESR take nothing but 0. */
-	if ((!bits && reg != APIC_EOI && reg != APIC_ESR) || value & ~bits)
+	if ((!bits && reg != APIC_EOI && reg != APIC_ESR) || value & ~(bits | ignored))
 		return -EINVAL;
-	write_register(a, reg, value);
+	write_register(a, reg, value & bits);
 	return 0;
 }
 
