@@ -50,8 +50,9 @@ static int set_route(struct kvm_vm *vm, unsigned gsi, const struct kvm_route *ne
 {
 	struct kvm_route *r = &vm->route[gsi];
 
-	if (r->used == new->used && r->address == new->address && r->data == new->data &&
-	    r->fd == new->fd)
+	if (!r->used && !new->used)
+		return 0;
+	if (r->used == new->used && r->address == new->address && r->data == new->data)
 		return 0;
 	*r = *new;
 	vm->routes = MAX(vm->routes, gsi + 1);

@@ -96,6 +96,8 @@ int kvm_cpuid_set_host(int dev, int cpu);
 int kvm_cpuid_set(struct kvm_cpu *c, struct err *e) MUST_CHECK;
 
 /* vm.c */
+/* How dirty pages are found in VMs opened from now on: a test's choice. */
+extern enum kvm_dirty_kind { KVM_DIRTY_AUTO, KVM_DIRTY_LOG, KVM_DIRTY_RING } kvm_dirty_kind;
 int kvm_vm_open(struct machine *m, struct err *e) MUST_CHECK;
 void kvm_vm_close(struct machine *m);
 int kvm_notify_fd(struct machine *m, bool pio, uint64_t addr, unsigned size, int fd, bool on);

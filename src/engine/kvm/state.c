@@ -9,6 +9,7 @@
 
 #include "engine/kvm/kvm.h"
 
+#define XSAVE_SOFTWARE  464 /* bytes for software to use: the kernel does */
 #define XSAVE_XSTATE_BV 512
 #define XSAVE_AVX_END   832 /* x87, SSE, header, AVX: what our model shows at most */
 
@@ -137,12 +138,13 @@ static void put_sregs(struct kvm_sregs *s, const struct cpu_state *in)
 	};
 }
 
-/* The kernel adds what the host has (PKRU) and the guest is not shown. */
+/* The kernel adds notes of its own, and what the host has (PKRU) and the guest is not shown. */
 static void trim_xsave(struct kvm_cpu *c, struct cpu_state *out)
 {
 	const struct cpuid_leaf *l = cpuid_model_find(&c->vm->machine->cpuid, 0xd, 0);
 	uint64_t shown = out->xcr0 | 3 | (l ? l->eax | (uint64_t)l->edx << 32 : 0), present;
 
+	memset(out->xsave + XSAVE_SOFTWARE, 0, XSAVE_XSTATE_BV - XSAVE_SOFTWARE);
 	memcpy(&present, out->xsave + XSAVE_XSTATE_BV, sizeof(present));
 	present &= shown;
 	memcpy(out->xsave + XSAVE_XSTATE_BV, &present, sizeof(present));

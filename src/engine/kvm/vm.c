@@ -12,6 +12,8 @@
 #define TSS_ADDRESS      0xfeffd000ul
 #define IDENTITY_ADDRESS 0xfeffc000ull
 
+enum kvm_dirty_kind kvm_dirty_kind = KVM_DIRTY_AUTO;
+
 static int enable(struct kvm_vm *vm, unsigned which, uint64_t arg)
 {
 	struct kvm_enable_cap cap = {.cap = which, .args = {arg}};
@@ -19,11 +21,21 @@ static int enable(struct kvm_vm *vm, unsigned which, uint64_t arg)
 	return kvm_ioctl(vm->fd, KVM_ENABLE_CAP, &cap);
 }
 
-/* The TSO variant of Linux 6.1 and later is the same on x86. */
+/*
+ * A kernel that interprets the guest (PVM) fills a ring beyond its end before it comes back to tell that
+ * it's full, and loses pages.  The log is safe everywhere.
+ */
 static bool enable_ring(struct kvm_vm *vm)
 {
 	static const unsigned which[] = {KVM_CAP_DIRTY_LOG_RING_ACQ_REL, KVM_CAP_DIRTY_LOG_RING};
+	struct engine_report report;
 
+	if (kvm_dirty_kind == KVM_DIRTY_LOG)
+		return false;
+	kvm_probe(&report);
+	if (kvm_dirty_kind == KVM_DIRTY_AUTO && !report.usable)
+		return false;
+	/* On x86 the one with acquire and release semantics (Linux 6.1) is the same. */
 	for (unsigned i = 0; i < ARRAY_LEN(which); i++)
 		if (kvm_extension(vm->fd, which[i]) >= (int)KVM_RING_BYTES &&
 		    enable(vm, which[i], KVM_RING_BYTES) == 0)
