@@ -431,6 +431,27 @@ static void legacy_instructions(void **state)
 	finish("MMX, SSE");
 }
 
+static void x87_instructions(void **state)
+{
+	vec_run_signals();
+	for (unsigned opcode = 0xd8; opcode < 0xe0; opcode++) {
+		for (unsigned m = 0xc0; m < 0x100; m++)
+			for (unsigned k = 0; k < 4; k++)
+				try((const uint8_t[]){(uint8_t)opcode, (uint8_t)m}, 2);
+		for (unsigned reg = 0; reg < 8; reg++) {
+			for (unsigned k = 0; k < 16; k++) {
+				uint8_t insn[4] = {0x66, (uint8_t)opcode};
+
+				insn[2] = (uint8_t)(0x43 | reg << 3);
+				insn[3] = (uint8_t)(below(128) - 64);
+				try(insn + (k & 1), 4 - (k & 1));
+			}
+		}
+	}
+	try((const uint8_t[]){0x9b}, 1);
+	finish("x87");
+}
+
 static void vex_instructions(void **state)
 {
 	vec_run_signals();
@@ -445,6 +466,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(legacy_instructions),
+		cmocka_unit_test(x87_instructions),
 		cmocka_unit_test(vex_instructions),
 	};
 	int rc;

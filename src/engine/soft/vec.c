@@ -19,6 +19,7 @@
 #define F1_XSAVE     BIT(26)
 #define F1_AVX       BIT(28)
 #define F1_F16C      BIT(29)
+#define F1_EDX_FPU   BIT(0)
 #define F1_EDX_MMX   BIT(23)
 #define F1_EDX_FXSR  BIT(24)
 #define F1_EDX_SSE   BIT(25)
@@ -85,7 +86,7 @@ static bool host_has(const struct decoded *d)
 
 bool decode_vector(struct soft_cpu *c, const struct decoded *d, struct op *op)
 {
-	if (decode_fpu(c, d, op))
+	if (decode_fpu(c, d, op) || decode_x87_control(c, d, op) || decode_x87(c, d, op))
 		return true;
 	if (d->insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && !vec_is_vex(d))
 		return false;
@@ -100,7 +101,7 @@ void vector_abilities(struct cpuid_wish *w)
 	const struct host_cpu *h = host_cpu();
 	uint32_t avx = h->avx ? F1_AVX | F1_FMA | F1_F16C : 0;
 
-	w->f1_edx |= F1_EDX_MMX | F1_EDX_FXSR | F1_EDX_SSE | F1_EDX_SSE2;
+	w->f1_edx |= F1_EDX_FPU | F1_EDX_MMX | F1_EDX_FXSR | F1_EDX_SSE | F1_EDX_SSE2;
 	w->f1_ecx |=
 		F1_XSAVE |
 		(h->f1_ecx & (F1_SSE3 | F1_PCLMUL | F1_SSSE3 | F1_SSE41 | F1_SSE42 | F1_AES | avx));

@@ -50,6 +50,7 @@ void emit_gpr_load(struct emit *e, unsigned r, unsigned gpr);
 void emit_gpr_store(struct emit *e, unsigned r, unsigned gpr);
 void emit_flags_load(struct emit *e); /* c->aflags to the host's flags; uses rax */
 void emit_flags_store(struct emit *e);
+void emit_mxcsr_host(struct emit *e); /* MXCSR as the C code wants it; uses rax */
 void emit_next(struct emit *e);
 
 /* vec_stub.c: the stub of an instruction with operands in vector and general registers, memory. */
@@ -76,6 +77,8 @@ bool decode_vec_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 bool decode_vec_mask(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_vec_gather(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_vec_stub(struct soft_cpu *c, const struct decoded *d, struct op *op);
+bool decode_x87_control(struct soft_cpu *c, const struct decoded *d, struct op *op);
+bool decode_x87(struct soft_cpu *c, const struct decoded *d, struct op *op);
 
 _Noreturn static inline void vec_misaligned(struct soft_cpu *c)
 {

@@ -140,6 +140,13 @@ void emit_flags_store(struct emit *e)
 	emit_u32(e, offsetof(struct soft_cpu, aflags));
 }
 
+void emit_mxcsr_host(struct emit *e)
+{
+	EMIT(e, 0x68); /* push imm32; ldmxcsr [rsp]; pop rax */
+	emit_u32(e, MXCSR_INIT);
+	EMIT(e, 0x0f, 0xae, 0x14, 0x24, 0x58);
+}
+
 static_assert(offsetof(struct op, fn) == 0, "stubs jump to the next op's function");
 
 void emit_next(struct emit *e)

@@ -229,9 +229,7 @@ static void emit_stores(struct emit *e, const struct plan *p)
 	EMIT(e, 0x0f, 0xae, 0x9f); /* stmxcsr */
 	emit_u32(e,
 	         (uint32_t)(offsetof(struct soft_cpu, xsave) + offsetof(struct fpu_area, mxcsr)));
-	EMIT(e, 0x68); /* push; ldmxcsr [rsp]; pop rax */
-	emit_u32(e, MXCSR_INIT);
-	EMIT(e, 0x0f, 0xae, 0x14, 0x24, 0x58);
+	emit_mxcsr_host(e);
 }
 
 /* What the encodings share: the numbers for ModRM and the prefixes' register bits. */
