@@ -405,6 +405,9 @@ static void registers_of_an_x2apic(void **state)
 	assert_int_equal(msr_read(&b, 1, 0x83f, &v), -EINVAL);
 	assert_int_equal(msr_write(&b, 1, 0x832, 0x80000), -EINVAL);
 	assert_int_equal(msr_write(&b, 1, 0x830, 0x100000), -EINVAL);
+	/* Read-only bits of an LVT entry may be written. */
+	msr_put(&b, 1, APIC_LVT + 16 * LVT_LINT0, 0xf700);
+	assert_int_equal(msr_get(&b, 1, APIC_LVT + 16 * LVT_LINT0), 0xa700);
 	msr_put(&b, 1, APIC_SELF_IPI, 0x44);
 	takes(&b, 1, 0x44);
 	msr_put(&b, 1, APIC_EOI, 0);
