@@ -63,6 +63,9 @@ struct cpu_table { /* GDTR, IDTR */
 /* What the processor does between instructions. */
 enum cpu_mp { CPU_MP_RUNNING, CPU_MP_HALTED, CPU_MP_WAIT_INIT, CPU_MP_WAIT_SIPI };
 
+/* What holds interrupts off for one instruction (SDM 3A 6.8.1, 6.8.3). */
+enum cpu_shadow { CPU_SHADOW_NONE, CPU_SHADOW_STI, CPU_SHADOW_MOV_SS };
+
 struct cpu_state {
 	uint64_t gpr[CPU_GPRS];
 	uint64_t rip, rflags;
@@ -83,7 +86,7 @@ struct cpu_state {
 	uint8_t exception_pending, exception_vector, exception_has_error;
 	uint32_t exception_error;
 	uint8_t interrupt_injected, interrupt_vector, interrupt_soft;
-	uint8_t interrupt_shadow; /* after STI or MOV SS */
+	uint8_t interrupt_shadow; /* enum cpu_shadow */
 	uint8_t nmi_pending, nmi_masked, nmi_injected;
 	uint8_t sipi_vector;
 	uint8_t mp; /* enum cpu_mp */

@@ -59,7 +59,7 @@ void kvm_apic_state(struct vcpu *v, struct state *s)
 	convert(&page, &regs, TO_PAGE);
 	rc = kvm_ioctl(c->fd, KVM_SET_LAPIC, &page);
 	if (rc == 0)
-		rc = kvm_msr_write(c, 0x6e0, c->deadline);
+		rc = kvm_set_deadline(c); /* counts in its mode only, which has just come */
 	if (rc < 0)
 		state_fail(s, "KVM refuses the local APIC of vCPU %u: %s", v->id, strerror(-rc));
 }

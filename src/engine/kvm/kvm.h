@@ -125,7 +125,7 @@ int kvm_state_get(struct vcpu *v, struct cpu_state *out, struct err *e) MUST_CHE
 int kvm_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e) MUST_CHECK;
 int kvm_msr_get(struct kvm_cpu *c, struct cpu_state *out, struct err *e) MUST_CHECK;
 int kvm_msr_set(struct kvm_cpu *c, const struct cpu_state *in, struct err *e) MUST_CHECK;
-int kvm_msr_write(struct kvm_cpu *c, uint32_t index, uint64_t value);
+int kvm_set_deadline(struct kvm_cpu *c);
 void kvm_apic_state(struct vcpu *v, struct state *s);
 
 /* irq.c */

@@ -137,9 +137,12 @@ int kvm_msr_set(struct kvm_cpu *c, const struct cpu_state *in, struct err *e)
 	return 0;
 }
 
-int kvm_msr_write(struct kvm_cpu *c, uint32_t index, uint64_t value)
+int kvm_set_deadline(struct kvm_cpu *c)
 {
-	struct msrs m = {.head.nmsrs = 1, .entry[0] = {.index = index, .data = value}};
+	struct msrs m = {.head.nmsrs = 1,
+	                 .entry[0] = {.index = MSR_TSC_DEADLINE, .data = c->deadline}};
 
+	if (c->deadline == 0)
+		return 0;
 	return kvm_ioctl(c->fd, KVM_SET_MSRS, &m) == 1 ? 0 : -EINVAL;
 }

@@ -190,6 +190,26 @@ static void put_debug(struct kvm_debugregs *d, const struct cpu_state *in)
 	memcpy(d->db, in->dr, sizeof(d->db));
 }
 
+/* AMD's has one bit for both kinds: with IF set it's taken for STI's. */
+static uint8_t get_shadow(const struct kvm_vcpu_events *ev, uint64_t rflags)
+{
+	if (!ev->interrupt.shadow)
+		return 0;
+	return ev->interrupt.shadow & KVM_X86_SHADOW_INT_STI && rflags & FLAG_IF
+	               ? CPU_SHADOW_STI
+	               : CPU_SHADOW_MOV_SS;
+}
+
+/* A processor refuses the shadow of STI without IF (SDM 3C 26.3.1.5). */
+static uint8_t put_shadow(const struct cpu_state *in)
+{
+	if (!in->interrupt_shadow)
+		return 0;
+	return in->interrupt_shadow == CPU_SHADOW_STI && in->rflags & FLAG_IF
+	               ? KVM_X86_SHADOW_INT_STI
+	               : KVM_X86_SHADOW_INT_MOV_SS;
+}
+
 static void get_events(struct cpu_state *out, const struct kvm_vcpu_events *ev)
 {
 	out->exception_pending = ev->exception.injected || ev->exception.pending;
@@ -199,7 +219,7 @@ static void get_events(struct cpu_state *out, const struct kvm_vcpu_events *ev)
 	out->interrupt_injected = ev->interrupt.injected;
 	out->interrupt_vector = ev->interrupt.injected ? ev->interrupt.nr : 0;
 	out->interrupt_soft = ev->interrupt.injected && ev->interrupt.soft;
-	out->interrupt_shadow = ev->interrupt.shadow;
+	out->interrupt_shadow = get_shadow(ev, out->rflags);
 	out->nmi_injected = ev->nmi.injected;
 	out->nmi_pending = ev->nmi.pending;
 	out->nmi_masked = ev->nmi.masked;
@@ -216,7 +236,7 @@ static void put_events(struct kvm_vcpu_events *ev, const struct cpu_state *in)
 		.interrupt.injected = in->interrupt_injected,
 		.interrupt.nr = in->interrupt_vector,
 		.interrupt.soft = in->interrupt_soft,
-		.interrupt.shadow = in->interrupt_shadow,
+		.interrupt.shadow = put_shadow(in),
 		.nmi.injected = in->nmi_injected,
 		.nmi.pending = in->nmi_pending,
 		.nmi.masked = in->nmi_masked,
