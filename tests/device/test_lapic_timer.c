@@ -307,6 +307,29 @@ static void state_moves(void **state)
 	apics_close(&c);
 }
 
+/* The machine was paused between the timer's end and its interrupt. */
+static void an_end_that_nobody_saw_yet_moves(void **state)
+{
+	struct apics b, c;
+	struct state *s;
+	const void *data;
+	size_t len;
+
+	apics_open(&b, 1);
+	apics_open(&c, 1);
+	apic_put(&b, 0, TIMER, 0xec);
+	apic_put(&b, 0, APIC_TIMER_DIV, DIVIDE_1);
+	apic_put(&b, 0, APIC_TIMER_INIT, 1000);
+	clock_set(&b.m->clock, 5000); /* calls no timers */
+	s = save(b.m);
+	data = state_data(s, &len);
+	assert_int_equal(load(c.m, data, len), 0);
+	one_after(&c, 1);
+	state_free(s);
+	apics_close(&b);
+	apics_close(&c);
+}
+
 static void foreign_state_is_refused(void **state)
 {
 	struct apics b, c;
@@ -342,6 +365,7 @@ int main(void)
 		cmocka_unit_test(tsc_deadline),
 		cmocka_unit_test(the_tsc_is_the_machines_time_by_default),
 		cmocka_unit_test(state_moves),
+		cmocka_unit_test(an_end_that_nobody_saw_yet_moves),
 		cmocka_unit_test(foreign_state_is_refused),
 	};
 
