@@ -83,8 +83,8 @@ static void help(uint8_t escape)
 
 	/* Control characters are named by the letter that makes them: 0x1d is Ctrl-]. */
 	n = snprintf(text, sizeof(text),
-	             "\r\ncasulo: after Ctrl-%c: q quits, h shows this help, "
-	             "Ctrl-%c sends Ctrl-%c to the guest\r\n",
+	             "\r\ncasulo: after Ctrl-%c: q quits, p presses the power button, h shows "
+	             "this help, Ctrl-%c sends Ctrl-%c to the guest\r\n",
 	             escape ^ 0x40, escape ^ 0x40, escape ^ 0x40);
 	if (write(STDERR_FILENO, text, MIN((size_t)n, sizeof(text) - 1)) < 0)
 		return; /* no terminal to tell */

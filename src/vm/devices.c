@@ -25,22 +25,26 @@
 
 static void escape_command(void *arg, char key)
 {
+	struct vm *v = arg;
+
 	if (key == 'q')
-		machine_end(arg, MACHINE_STOPPED, 0, "from the console");
+		machine_end(v->machine, MACHINE_STOPPED, 0, "from the console");
+	else if (key == 'p')
+		acpi_pm_power_button(v->pm);
 }
 
-static int console_open(struct machine *m, const char *spec, struct chr **out, struct err *e)
+static int console_open(struct vm *v, const char *spec, struct chr **out, struct err *e)
 {
 	const struct chr_spec cs = {
-		.spec = spec, .escape = ESCAPE_KEY, .command = escape_command, .arg = m};
+		.spec = spec, .escape = ESCAPE_KEY, .command = escape_command, .arg = v};
 
-	return chr_open(m->loop, &cs, out, e);
+	return chr_open(v->machine->loop, &cs, out, e);
 }
 
 static int make_uart(struct vm *v, const struct plan_device *d, const char *spec, struct err *e)
 {
 	struct chr *chr = NULL;
-	int r = console_open(v->machine, spec, &chr, e);
+	int r = console_open(v, spec, &chr, e);
 
 	if (r < 0)
 		return r;
@@ -130,7 +134,7 @@ static int make_virtio_console(struct vm *v, const struct plan_device *d, const 
                                struct err *e)
 {
 	struct chr *chr = NULL;
-	int r = console_open(v->machine, spec, &chr, e);
+	int r = console_open(v, spec, &chr, e);
 
 	if (r < 0)
 		return r;
