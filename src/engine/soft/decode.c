@@ -48,18 +48,28 @@ unsigned decode_seg(const struct decoded *d, const ZydisDecodedOperand *o)
 	return id < 0 ? SOFT_SEG_NONE : (unsigned)id;
 }
 
+/*
+ * SIB's base 5 without a displacement of ModRM's means a 32-bit displacement and no base.  Zydis 4.0
+ * takes it for R13D where REX.B and an address size prefix come together.
+ */
+static bool is_without_base(const ZydisDecodedInstruction *z)
+{
+	return (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) && z->raw.modrm.mod == 0 &&
+	       z->raw.modrm.rm == 4 && z->address_width != 16 && (z->raw.sib.base & 7) == 5;
+}
+
 static void fill_memory(const struct decoded *d, struct op *op, const ZydisDecodedOperand *o,
                         uint64_t start)
 {
-	int64_t disp = o->mem.disp.value;
-	bool high;
+	bool absolute = is_without_base(&d->insn), high;
+	int64_t disp = absolute ? d->insn.raw.disp.value : o->mem.disp.value;
 
 	op->flags |= OP_MEM;
 	op->seg = (uint8_t)decode_seg(d, o);
 	if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP) {
 		op->base = SOFT_RIP;
 		disp += (int64_t)(d->rip - start) + d->insn.length;
-	} else if (o->mem.base != ZYDIS_REGISTER_NONE) {
+	} else if (o->mem.base != ZYDIS_REGISTER_NONE && !absolute) {
 		op->base = (uint8_t)decode_gpr(o->mem.base, &high);
 	}
 	if (o->mem.index != ZYDIS_REGISTER_NONE && decode_gpr(o->mem.index, &high) >= 0) {

@@ -27,17 +27,17 @@ void fpu_x87_init(struct fpu_area *f)
 	f->fip = f->fdp = 0;
 }
 
-/* What XRSTOR makes of components that are not in the image. */
-static void initialise(struct fpu_area *f, uint64_t components)
+/* What XRSTOR makes of components that are not in the image; n: vector registers there are. */
+static void initialise(struct fpu_area *f, uint64_t components, unsigned n)
 {
 	if (components & XCR0_X87) {
 		fpu_x87_init(f);
 		memset(f->st, 0, sizeof(f->st));
 	}
 	if (components & XCR0_SSE)
-		memset(f->xmm, 0, sizeof(f->xmm));
+		memset(f->xmm, 0, n * sizeof(f->xmm[0]));
 	if (components & XCR0_AVX)
-		memset(f->high, 0, sizeof(f->high));
+		memset(f->high, 0, n * sizeof(f->high[0]));
 }
 
 void fpu_reset(struct soft_cpu *c)
@@ -46,7 +46,7 @@ void fpu_reset(struct soft_cpu *c)
 
 	memset(c->xsave, 0, sizeof(c->xsave));
 	f->mxcsr = MXCSR_INIT;
-	initialise(f, XCR0_ALL);
+	initialise(f, XCR0_ALL, 16);
 	fpu_loaded(c);
 }
 
@@ -56,7 +56,7 @@ void fpu_loaded(struct soft_cpu *c)
 
 	/* A header of zeros and a control word: no XSAVE made this, it's a processor's reset state. */
 	if (f->xstate_bv != 0 || f->fcw == 0)
-		initialise(f, ~f->xstate_bv);
+		initialise(f, ~f->xstate_bv, 16);
 	f->fcw |= FCW_FIXED;
 	f->fsw = fpu_summary(f->fsw, f->fcw);
 	f->mxcsr &= MXCSR_MASK;
@@ -157,7 +157,8 @@ static void op_fxsave(struct soft_cpu *c, const struct op *op)
 	image.mxcsr_mask = MXCSR_MASK;
 	memcpy(image.st, f->st, sizeof(image.st));
 	memcpy(image.xmm, f->xmm, registers(c) * sizeof(image.xmm[0]));
-	/* The rest of the 512 bytes is software's. */
+	/* The rest of the 512 bytes is software's, but must be writable too. */
+	mmu_check(c, va, 512, true, c->cpl == 3);
 	fpu_store(c, va, &image, OFFSET_XMM + registers(c) * (unsigned)sizeof(image.xmm[0]));
 	return op_next(c, op);
 }
@@ -295,7 +296,7 @@ static void op_xrstor(struct soft_cpu *c, const struct op *op)
 		soft_fault_error(c, EXC_GP, 0);
 	if (load & XCR0_AVX)
 		fpu_load(c, va + OFFSET_AVX, image.high, sizeof(image.high));
-	initialise(f, wanted & ~load);
+	initialise(f, wanted & ~load, registers(c));
 	if (load & XCR0_X87)
 		x87_in(f, &image, op->size == 8);
 	if (load & XCR0_SSE)

@@ -22,6 +22,11 @@ static inline void stack_set(struct soft_cpu *c, uint64_t sp)
 		c->gpr[CPU_RSP] = sp & mask;
 }
 
+static inline bool stack_canonical(uint64_t a)
+{
+	return (int64_t)(a << 16) >> 16 == (int64_t)a;
+}
+
 /* Linear address of [RSP + by]. */
 static inline gva_t stack_at(struct soft_cpu *c, int64_t by, unsigned len, bool write)
 {
@@ -29,7 +34,7 @@ static inline gva_t stack_at(struct soft_cpu *c, int64_t by, unsigned len, bool 
 
 	if (likely((c->mode & MODE_BITS) == MODE_64)) {
 		/* An op that also has a memory operand could not tell whose fault it is. */
-		if (unlikely((int64_t)(sp << 16) >> 16 != (int64_t)sp))
+		if (unlikely(!stack_canonical(sp) || !stack_canonical(sp + len - 1)))
 			soft_fault_error(c, EXC_SS, 0);
 		return sp;
 	}

@@ -301,6 +301,10 @@ void mmu_check(struct soft_cpu *c, gva_t va, uint64_t len, bool write, bool user
 {
 	gva_t end = va + len;
 
+	if (len > 0) {
+		check_canonical(c, va);
+		check_canonical(c, end - 1);
+	}
 	while (len > 0 && va < end) {
 		mmu_touch(c, va, write ? MMU_WRITE : MMU_READ, user);
 		va = (va | ~PAGE_MASK) + 1;

@@ -67,6 +67,16 @@ static void op_maskmov_bytes(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+/* Then the operand isn't looked at, not even its segment. */
+static bool none_chosen(const struct whole *mask, unsigned len, unsigned each)
+{
+	uint8_t any = 0;
+
+	for (unsigned i = each - 1; i < len; i += each)
+		any |= mask->byte[i];
+	return !(any & 0x80);
+}
+
 /* reg: data, rm: mask, n: bytes of an element, size: of the vector */
 static void op_maskmov_store(struct soft_cpu *c, const struct op *op)
 {
@@ -76,6 +86,8 @@ static void op_maskmov_store(struct soft_cpu *c, const struct op *op)
 	fpu_check_avx(c);
 	data = get(c, op->reg);
 	mask = get(c, op->rm);
+	if (none_chosen(&mask, op->size, op->n))
+		return op_next(c, op);
 	store_chosen(c, op_ea(c, op, op->size, true), data.byte, mask.byte, op->size, op->n);
 	return op_next(c, op);
 }
@@ -84,12 +96,13 @@ static void op_maskmov_load(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c);
 	struct whole mask, out = {{0}};
-	gva_t va;
+	gva_t va = 0;
 
 	c->op = op;
 	fpu_check_avx(c);
 	mask = get(c, op->rm);
-	va = op_ea(c, op, op->size, false);
+	if (!none_chosen(&mask, op->size, op->n))
+		va = op_ea(c, op, op->size, false);
 	for (unsigned i = 0; i < op->size; i += op->n)
 		if (mask.byte[i + op->n - 1u] & 0x80)
 			fpu_load(c, va + i, out.byte + i, op->n);

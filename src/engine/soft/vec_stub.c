@@ -309,7 +309,17 @@ static bool w_is_size(const ZydisDecodedInstruction *z)
 	if (z->opcode_map == ZYDIS_OPCODE_MAP_0F)
 		return z->opcode == 0x6e || z->opcode == 0x7e || z->opcode == 0x2a ||
 		       z->opcode == 0x2c || z->opcode == 0x2d;
-	return z->opcode_map == ZYDIS_OPCODE_MAP_0F3A && (z->opcode == 0x16 || z->opcode == 0x22);
+	/* VPCMPESTRM, VPCMPESTRI: of the lengths */
+	return z->opcode_map == ZYDIS_OPCODE_MAP_0F3A && (z->opcode == 0x60 || z->opcode == 0x61);
+}
+
+/* VPEXTRQ and VPINSRQ are not there outside 64-bit code, where the decoder takes them for VPEXTRD. */
+static bool is_missing(const struct decoded *d)
+{
+	const ZydisDecodedInstruction *z = &d->insn;
+
+	return (d->mode & MODE_BITS) != MODE_64 && z->raw.vex.W &&
+	       z->opcode_map == ZYDIS_OPCODE_MAP_0F3A && (z->opcode == 0x16 || z->opcode == 0x22);
 }
 
 static bool emit_vex(struct emit *e, const struct decoded *d)
@@ -334,6 +344,8 @@ vec_stub *vec_stub_make(struct soft_cpu *c, const struct decoded *d)
 	struct plan p = {.vex = vec_is_vex(d), .mxcsr = vec_uses_mxcsr(d), .gpr = -1};
 	struct emit e = {0};
 
+	if (p.vex && is_missing(d))
+		return NULL;
 	for (unsigned i = 0; i < d->insn.operand_count; i++)
 		if (!plan_operand(&p, &d->operand[i]))
 			return NULL;
