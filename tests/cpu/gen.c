@@ -110,6 +110,12 @@ static unsigned operand_width(const struct cpu_case *c, const struct insn *n,
 	return box_segment[c->ss >> 3].attr & SEG_DB ? 32 : 16;
 }
 
+/* Number of the base register, or -1; Zydis 4.0 takes what has none for R13D in one encoding. */
+static int base_gpr(const struct insn *n, const ZydisDecodedOperandMem *m)
+{
+	return m->base == ZYDIS_REGISTER_R13D && n->i.raw.modrm.mod == 0 ? -1 : insn_gpr(m->base);
+}
+
 /*
  * Makes the operand's address the linear address `to` by its base register, or by the displacement
  * where there's none.  False where that can't be.
@@ -120,7 +126,7 @@ static bool aim(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct 
 	const ZydisDecodedOperandMem *m = &o->mem;
 	unsigned width = operand_width(c, n, o);
 	uint64_t want = to - segment_base(c, m->segment), index = 0;
-	int base = insn_gpr(m->base), x = insn_gpr(m->index);
+	int base = base_gpr(n, m), x = insn_gpr(m->index);
 
 	if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP) {
 		set_disp(bytes, n, want - (c->in.rip + n->i.length));
@@ -149,8 +155,8 @@ uint64_t gen_address(const struct cpu_case *c, const struct insn *n, const Zydis
 {
 	const ZydisDecodedOperandMem *m = &o->mem;
 	unsigned width = operand_width(c, n, o);
-	int base = insn_gpr(m->base), x = insn_gpr(m->index);
-	uint64_t a = (uint64_t)m->disp.value;
+	int base = base_gpr(n, m), x = insn_gpr(m->index);
+	uint64_t a = (uint64_t)(base < 0 ? n->i.raw.disp.value : m->disp.value);
 
 	if (m->base == ZYDIS_REGISTER_RIP || m->base == ZYDIS_REGISTER_EIP)
 		a += c->in.rip + n->i.length;

@@ -66,6 +66,8 @@ struct insn {
 };
 bool insn_decode(enum case_mode mode, const uint8_t *bytes, size_t len, struct insn *out);
 enum insn_class insn_class(const ZydisDecodedInstruction *i);
+/* Is it of the class, with all its operands, and does the guest's processor have it? */
+bool insn_wanted(const struct insn *n, enum insn_class class, const struct form *f);
 /* General register number 0..15 of any width, or -1. */
 int insn_gpr(ZydisRegister reg);
 /* Flags that the instruction leaves undefined, as bits of RFLAGS. */

@@ -97,6 +97,19 @@ static void prepare_xsave(struct rng *r, struct cpu_case *c)
 	c->in.gpr[CPU_RDX] &= ~0xffffffffull;
 }
 
+static bool saves_too_much(const struct cpu_case *c, const struct insn *n)
+{
+	return insn_class(&n->i) == CLASS_XSAVE &&
+	       ((uint32_t)c->in.gpr[CPU_RAX] > 7 || (uint32_t)c->in.gpr[CPU_RDX] != 0);
+}
+
+/* What the engine doesn't know of unmasked exceptions: exact tiny halves, which step raised one. */
+static bool masks_exceptions(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_VCVTPS2PH || m == ZYDIS_MNEMONIC_DPPS ||
+	       m == ZYDIS_MNEMONIC_DPPD || m == ZYDIS_MNEMONIC_VDPPS || m == ZYDIS_MNEMONIC_VDPPD;
+}
+
 static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct insn *n)
 {
 	switch (n->i.mnemonic) {
@@ -108,6 +121,7 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 	case ZYDIS_MNEMONIC_PUSHAD:
 	case ZYDIS_MNEMONIC_POPA:
 	case ZYDIS_MNEMONIC_POPAD:
+	case ZYDIS_MNEMONIC_MASKMOVQ:
 		c->partial = true;
 		break;
 	case ZYDIS_MNEMONIC_ENTER:
@@ -134,6 +148,13 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 	default:
 		break;
 	}
+	if (n->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH)
+		c->in.xsave[CASE_MXCSR + 1] |=
+			8; /* exact tiny halves: the engine doesn't see them */
+	if (masks_exceptions(n->i.mnemonic)) {
+		c->in.xsave[CASE_MXCSR] |= 0x80;
+		c->in.xsave[CASE_MXCSR + 1] |= 0x1f;
+	}
 	switch (insn_class(&n->i)) {
 	case CLASS_STRING:
 		prepare_string(r, c, n);
@@ -145,6 +166,34 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 		break;
 	}
 	return limit_bit_number(r, c, n);
+}
+
+static bool is_vector_mask(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_VMASKMOVPS || m == ZYDIS_MNEMONIC_VMASKMOVPD ||
+	       m == ZYDIS_MNEMONIC_VPMASKMOVD || m == ZYDIS_MNEMONIC_VPMASKMOVQ;
+}
+
+/* Whether elements that are masked out may fault is each processor's own. */
+static bool mask_is_safe(const struct cpu_case *c, const struct insn *n)
+{
+	uint64_t a;
+
+	switch (n->i.mnemonic) {
+	case ZYDIS_MNEMONIC_MASKMOVQ:
+	case ZYDIS_MNEMONIC_MASKMOVDQU:
+	case ZYDIS_MNEMONIC_VMASKMOVDQU:
+		for (unsigned i = 0; i < n->i.operand_count; i++) {
+			if (n->op[i].type != ZYDIS_OPERAND_TYPE_MEMORY)
+				continue;
+			a = gen_address(c, n, &n->op[i]);
+			return a >= BOX_DATA && a < BOX_DATA + BOX_DATA_RW * BOX_PAGE - 16;
+		}
+		return true;
+	default:
+		/* Elements may wrap around at 64 KiB. */
+		return !is_vector_mask(n->i.mnemonic) || n->i.address_width != 16;
+	}
 }
 
 static void put_image(struct image *image, uint64_t linear, const void *data, unsigned len)
@@ -199,10 +248,20 @@ static void put_xsave_area(struct rng *r, const struct insn *n, struct cpu_case 
 		header[1] = 1ull << 63 | 3 | (rng_below(r, 2) << 2);
 		header[0] &= header[1];
 	}
+	/* Bits that mean nothing to any processor yet */
 	if (rng_one_in(r, 16))
-		header[rng_below(r, 2)] ^= 1ull << rng_below(r, 64);
+		header[rng_below(r, 2)] ^= 1ull << (20 + rng_below(r, 40));
 	memcpy(other.in.xsave + CASE_BV, header, sizeof(header));
 	put_image(image, gen_address(c, n, &n->op[0]), other.in.xsave, CASE_XSAVE);
+}
+
+/* MXCSR.MM, which only AMD's processors have, and the guest's doesn't. */
+static void clear_mm(const struct cpu_case *c, const struct insn *n, struct image *image)
+{
+	uint64_t at = gen_address(c, n, &n->op[0]) - BOX_DATA + 2;
+
+	if (at < sizeof(image->data))
+		image->data[at] &= (uint8_t)~2;
 }
 
 static void add_hole(struct cpu_case *c, uint64_t linear, unsigned len)
@@ -231,6 +290,7 @@ static void dig_holes(struct cpu_case *c, const struct insn *n)
 	case ZYDIS_MNEMONIC_XSAVEOPT:
 	case ZYDIS_MNEMONIC_XSAVEOPT64:
 		add_hole(c, a + 6, 18);
+		add_hole(c, a + 28, 4); /* MXCSR_MASK */
 		break;
 	case ZYDIS_MNEMONIC_FNSTENV:
 	case ZYDIS_MNEMONIC_FNSAVE:
@@ -244,6 +304,28 @@ static void dig_holes(struct cpu_case *c, const struct insn *n)
 	}
 }
 
+/* Accesses of several parts: which fault comes first is each processor's own. */
+static bool is_any_fault(const struct insn *n, enum insn_class class)
+{
+	switch (n->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CALL:
+	case ZYDIS_MNEMONIC_FNSAVE:
+	case ZYDIS_MNEMONIC_FRSTOR:
+	case ZYDIS_MNEMONIC_FNSTENV:
+	case ZYDIS_MNEMONIC_FLDENV:
+	case ZYDIS_MNEMONIC_FBLD:
+	case ZYDIS_MNEMONIC_FBSTP:
+		return true;
+	case ZYDIS_MNEMONIC_CMPSB:
+	case ZYDIS_MNEMONIC_CMPSW:
+	case ZYDIS_MNEMONIC_CMPSD:
+	case ZYDIS_MNEMONIC_CMPSQ:
+		return class == CLASS_STRING;
+	default:
+		return class == CLASS_XSAVE || is_vector_mask(n->i.mnemonic);
+	}
+}
+
 bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, struct image *image)
 {
 	const struct form *f = catalogue_pick(w->forms, r);
@@ -254,12 +336,13 @@ bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, str
 	pick_segments(r, c);
 	gen_regs(r, c);
 	c->in.rip = pick_rip(r, c);
-	/* Processors disagree about 66 before branches in 64-bit code. */
-	if (f->prefix == 0x66 && w->class == CLASS_FLOW && w->mode == CASE_64)
+	/* Processors disagree about 66 before branches in 64-bit code, and before MOVSXD. */
+	if (f->prefix == 0x66 && w->mode == CASE_64 &&
+	    (w->class == CLASS_FLOW || f->mnemonic == ZYDIS_MNEMONIC_MOVSXD))
 		return false;
 	if (!gen_encode(r, f, w->mode, w->class, c->code, &n) || !prepare(r, c, c->code, &n) ||
 	    !insn_decode(w->mode, c->code, ZYDIS_MAX_INSTRUCTION_LENGTH, &n) ||
-	    !gen_aim(r, c, c->code, &n))
+	    !gen_aim(r, c, c->code, &n) || saves_too_much(c, &n) || !mask_is_safe(c, &n))
 		return false;
 	c->len = n.i.length;
 	if (w->class == CLASS_FLOW && !land(r, c, c->code, &n, image))
@@ -267,10 +350,10 @@ bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, str
 	if (n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR64 ||
 	    n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64)
 		put_xsave_area(r, &n, c, image);
+	if (n.i.meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR || n.i.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR)
+		clear_mm(c, &n, image);
 	dig_holes(c, &n);
 	c->undefined = insn_undefined(&n);
-	c->any_fault = n.i.mnemonic == ZYDIS_MNEMONIC_CALL ||
-	               (w->class == CLASS_STRING && n.i.mnemonic >= ZYDIS_MNEMONIC_CMPSB &&
-	                n.i.mnemonic <= ZYDIS_MNEMONIC_CMPSW);
+	c->any_fault = is_any_fault(&n, w->class);
 	return true;
 }
