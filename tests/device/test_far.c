@@ -46,6 +46,7 @@ static void real_mode_interrupts(void **state)
 
 	guest_real(&g);
 	g.s.rflags = FLAG_FIXED | IF;
+	g.s.nmi_masked = 1;
 	guest_put(&g, AT_HANDLERS + 0x210, real_iret);
 	assert_int_equal(RUN(real_int), -1);
 	assert_int_equal(g.s.rip, 3);
@@ -53,6 +54,7 @@ static void real_mode_interrupts(void **state)
 	assert_int_equal(g.s.gpr[CPU_RBX], 1);
 	assert_int_equal(g.s.gpr[CPU_RSP], AT_STACK0);
 	assert_true(g.s.rflags & IF);
+	assert_false(g.s.nmi_masked);
 }
 
 static void real_mode_faults_have_no_error_code(void **state)
@@ -91,6 +93,30 @@ static void real_mode_segments_are_paragraphs(void **state)
 	assert_int_equal(g.s.seg[CPU_DS].sel, 0x2222);
 	assert_int_equal(g.s.seg[CPU_DS].base, 0x22220);
 	assert_int_equal(g.s.gpr[CPU_RSP], AT_STACK0);
+}
+
+GUEST(real_load, 16, "movw %ax, %ds; movw 0x8000, %bx; hlt");
+GUEST(real_far_load, 16, "movw %ax, %ds; movl (%esi), %ebx; hlt");
+
+/* Limits of protected mode stay; a null segment of protected mode can be loaded again. */
+static void real_mode_keeps_limits(void **state)
+{
+	guest_real(&g);
+	g.s.seg[CPU_DS] = (struct cpu_seg){0};
+	g.s.gpr[CPU_RAX] = 0x1800;
+	guest_set(&g, 0x20000, 2, 0xbabe);
+	assert_int_equal(RUN(real_load), -1);
+	assert_int_equal(g.s.gpr[CPU_RBX], 0xbabe);
+	guest_real(&g);
+	g.s.gpr[CPU_RSI] = 0x12345;
+	assert_int_equal(RUN(real_far_load), EXC_GP);
+	guest_real(&g);
+	g.s.gpr[CPU_RSI] = 0x12345;
+	g.s.seg[CPU_DS].limit = 0xffffffff;
+	g.s.gpr[CPU_RAX] = 0x100;
+	guest_set(&g, 0x13345, 4, 0xcafebabe);
+	assert_int_equal(RUN(real_far_load), -1);
+	assert_int_equal(g.s.gpr[CPU_RBX], 0xcafebabe);
 }
 
 /* The same offset in another code segment is other code. */
@@ -176,6 +202,11 @@ static void a_loaded_descriptor_is_accessed(void **state)
 	assert_int_equal(g.s.seg[CPU_DS].base, 0x1000);
 	assert_int_equal(g.s.seg[CPU_DS].limit, 0x2345);
 	assert_int_equal(g.s.seg[CPU_DS].attr, SEG_P | SEG_S | 3);
+	guest_protected(&g);
+	guest_descriptor(&g, KDATA, 0, 0xffffffff, SEG_G | SEG_DB | SEG_P | SEG_S | 2);
+	g.s.gpr[CPU_RAX] = KDATA;
+	assert_int_equal(RUN(load_ss), EXC_UD);
+	assert_int_equal(guest_get(&g, AT_GDT + KDATA + 5, 1), SEG_P | SEG_S | 3);
 	/* From the LDT */
 	guest_protected(&g);
 	g.s.ldt = (struct cpu_seg){AT_LDT, 0xf, LDT, SEG_P | 2};
@@ -329,6 +360,7 @@ int main(void)
 		cmocka_unit_test(real_mode_interrupts),
 		cmocka_unit_test(real_mode_faults_have_no_error_code),
 		cmocka_unit_test(real_mode_segments_are_paragraphs),
+		cmocka_unit_test(real_mode_keeps_limits),
 		cmocka_unit_test(code_segments_are_told_apart),
 		cmocka_unit_test(segment_loads_are_checked),
 		cmocka_unit_test(a_loaded_descriptor_is_accessed),

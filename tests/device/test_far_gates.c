@@ -120,6 +120,10 @@ static void conforming_code_runs_at_the_callers_privilege(void **state)
 	guest_descriptor(&g, KCODE, 0, AT_CODE2 - 1, SEG_DB | SEG_P | SEG_S | 0xb);
 	assert_int_equal(RUN(to_kernel), EXC_GP);
 	assert_int_equal(frame(true).error, 0);
+	guest_protected(&g);
+	guest_descriptor(&g, CONFORMING, 0, 0xffffffff, SEG_G | SEG_DB | SEG_S | 0xf);
+	assert_int_equal(RUN(to_conforming), EXC_NP);
+	assert_int_equal(frame(true).error, CONFORMING);
 }
 
 GUEST(ret_far, 32, "lret");
@@ -241,9 +245,41 @@ static void privileged_flags_stay_what_they_are(void **state)
 	assert_int_equal(g.s.gpr[CPU_RBX], user | FLAG_IF | FLAG_IOPL);
 }
 
+GUEST(enter_kernel, 32, "sysenter");
+GUEST(leave_kernel, 32, "movl $0x11000, %edx; movl $0x9000, %ecx; sysexit");
+
+static void sysenter_and_sysexit(void **state)
+{
+	guest_protected(&g);
+	guest_ring3(&g);
+	g.s.rflags |= IF;
+	g.s.sysenter_cs = KCODE;
+	g.s.sysenter_eip = AT_CODE2;
+	g.s.sysenter_esp = AT_IST;
+	guest_put(&g, AT_CODE2, leave_kernel);
+	guest_put(&g, 0x11000, ud);
+	assert_int_equal(RUN(enter_kernel), EXC_UD);
+	assert_int_equal(frame(false).eip, 0x11000);
+	assert_int_equal(frame(false).cs, UCODE);
+	assert_int_equal(frame(false).esp, 0x9000);
+	assert_int_equal(frame(false).ss, UDATA);
+	assert_false(frame(false).eflags & IF);
+	guest_protected(&g);
+	guest_ring3(&g);
+	assert_int_equal(RUN(enter_kernel), EXC_GP);
+	guest_protected(&g);
+	guest_ring3(&g);
+	g.s.sysenter_cs = KCODE;
+	assert_int_equal(RUN(leave_kernel), EXC_GP);
+	assert_int_equal(frame(true).eip, AT_CODE + 10);
+}
+
 GUEST(step, 32, "pushl $0x102; popfl; nop; nop; hlt");
 GUEST(step_ss, 32, "pushl $0x102; popfl; movw %ss, %ax; movw %ax, %ss; nop; hlt");
 GUEST(step_int, 32, "pushl $0x102; popfl; int $0x80; hlt");
+GUEST(step_warm, 32,
+      "movl $2, %eax; call 1f; movl $0x102, %eax; call 1f; hlt;"
+      ".skip 32 - (. - step_warm); 1: pushl %eax; popfl; jmp 2f; 2: nop; ret");
 
 static void single_step_is_after_one_instruction(void **state)
 {
@@ -254,6 +290,11 @@ static void single_step_is_after_one_instruction(void **state)
 	assert_false(frame(false).eflags & FLAG_RF);
 	assert_false(g.s.rflags & FLAG_TF);
 	assert_int_equal(g.s.dr[6] & 0xe00f, 0x4000);
+
+	/* Also where the next block is known from before. */
+	guest_protected(&g);
+	assert_int_equal(RUN(step_warm), EXC_DB);
+	assert_int_equal(frame(false).eip, AT_CODE + 32 + 4);
 
 	/* The handler goes back; the trap behind MOV SS is left out. */
 	guest_protected(&g);
@@ -266,6 +307,30 @@ static void single_step_is_after_one_instruction(void **state)
 	assert_int_equal(RUN(step_int), 0x80);
 	assert_true(frame(false).eflags & FLAG_TF);
 	assert_false(g.s.rflags & FLAG_TF);
+}
+
+GUEST(broken, 32, "nop; incl %ecx; ud2");
+GUEST(resume, 32, "incl %ebx; orl $0x10000, 8(%esp); iret");
+
+static void instruction_breakpoints_come_before(void **state)
+{
+	guest_protected(&g);
+	g.s.dr[0] = AT_CODE + 1;
+	g.s.dr[7] = 0x401;
+	assert_int_equal(RUN(broken), EXC_DB);
+	assert_int_equal(frame(false).eip, AT_CODE + 1);
+	assert_false(frame(false).eflags & FLAG_RF);
+	assert_int_equal(g.s.dr[6] & 0xe00f, 1);
+	assert_int_equal(g.s.gpr[CPU_RCX], 0);
+	/* RF lets it pass, once. */
+	guest_protected(&g);
+	g.s.dr[0] = AT_CODE + 1;
+	g.s.dr[7] = 0x401;
+	guest_gate(&g, EXC_DB, KCODE, AT_CODE2, SEG_P | 14, 0);
+	guest_put(&g, AT_CODE2, resume);
+	assert_int_equal(RUN(broken), EXC_UD);
+	assert_int_equal(g.s.gpr[CPU_RCX], 1);
+	assert_int_equal(g.s.gpr[CPU_RBX], 1);
 }
 
 /* What programs may know of descriptors */
@@ -349,6 +414,8 @@ int main(void)
 		cmocka_unit_test(virtual_8086_mode_goes_through_ring_0),
 		cmocka_unit_test(privileged_flags_stay_what_they_are),
 		cmocka_unit_test(single_step_is_after_one_instruction),
+		cmocka_unit_test(sysenter_and_sysexit),
+		cmocka_unit_test(instruction_breakpoints_come_before),
 		cmocka_unit_test(descriptors_are_shown_to_who_may_see_them),
 		cmocka_unit_test(arpl_raises_the_rpl),
 	};

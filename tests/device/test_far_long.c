@@ -221,6 +221,18 @@ static void a_page_fault_on_the_handlers_stack(void **state)
 	}
 }
 
+static void cr2_is_the_second_page_faults(void **state)
+{
+	guest_long(&g);
+	guest_ring3(&g);
+	guest_set(&g, AT_TSS + 4, 8, AT_PAGED + 0x1000);
+	guest_gate(&g, EXC_DF, KCODE, AT_HANDLERS + EXC_DF * 16, SEG_P | 14, 1);
+	g.s.gpr[CPU_RAX] = AT_PAGED + 0x123;
+	assert_int_equal(RUN(touch), EXC_DF);
+	assert_int_equal(g.s.cr2, AT_PAGED + 0xff8);
+	assert_int_equal(frame(true).rip, AT_CODE + 1);
+}
+
 static void a_stack_that_is_no_address(void **state)
 {
 	guest_long(&g);
@@ -360,6 +372,7 @@ int main(void)
 		cmocka_unit_test(iretq_is_checked),
 		cmocka_unit_test(page_faults_say_where_and_why),
 		cmocka_unit_test(a_page_fault_on_the_handlers_stack),
+		cmocka_unit_test(cr2_is_the_second_page_faults),
 		cmocka_unit_test(a_stack_that_is_no_address),
 		cmocka_unit_test(syscall_and_sysret),
 		cmocka_unit_test(null_segments),
