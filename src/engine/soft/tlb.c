@@ -164,17 +164,22 @@ static void mmio_store(struct soft_cpu *c, gpa_t gpa, unsigned size, uint64_t v)
 	atomic_fetch_or(c->requests, VCPU_REQ_INTERRUPT);
 }
 
+/* One access of the host each, at any alignment. */
+typedef uint16_t host16 __attribute__((aligned(1)));
+typedef uint32_t host32 __attribute__((aligned(1)));
+typedef uint64_t host64 __attribute__((aligned(1)));
+
 static uint64_t host_load(const uint8_t *p, unsigned size)
 {
 	switch (size) {
 	case 1:
 		return *p;
 	case 2:
-		return *(const uint16_t *)p;
+		return *(const host16 *)p;
 	case 4:
-		return *(const uint32_t *)p;
+		return *(const host32 *)p;
 	default:
-		return *(const uint64_t *)p;
+		return *(const host64 *)p;
 	}
 }
 
@@ -185,13 +190,13 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
 		*p = (uint8_t)v;
 		break;
 	case 2:
-		*(uint16_t *)p = (uint16_t)v;
+		*(host16 *)p = (uint16_t)v;
 		break;
 	case 4:
-		*(uint32_t *)p = (uint32_t)v;
+		*(host32 *)p = (uint32_t)v;
 		break;
 	default:
-		*(uint64_t *)p = v;
+		*(host64 *)p = v;
 		break;
 	}
 }
