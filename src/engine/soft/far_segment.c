@@ -118,7 +118,7 @@ static bool has_view(const struct soft_cpu *c, uint16_t attr, bool gates)
 }
 
 /* LAR (n = 1), LSL (0) */
-static void op_lar_lsl(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_lar_lsl(struct soft_cpu *c, const struct op *op)
 {
 	struct seg_desc d;
 	uint16_t sel;
@@ -134,11 +134,11 @@ static void op_lar_lsl(struct soft_cpu *c, const struct op *op)
 	if (ok)
 		reg_set(c, op->reg, op->size, false,
 		        op->n ? d.hi & 0xf0ff00 : seg_unpack(&d).limit);
-	return op_next(c, op);
 }
+OP_OF(lar_lsl)
 
 /* VERR (n = 0), VERW (1) */
-static void op_verify(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_verify(struct soft_cpu *c, const struct op *op)
 {
 	struct seg_desc d;
 	uint16_t sel;
@@ -149,8 +149,8 @@ static void op_verify(struct soft_cpu *c, const struct op *op)
 	sel = rm16(c, op);
 	set_zero(c, !seg_is_null(sel) && seg_find(c, sel, &d) && visible(c, &d) &&
 	                    (op->n ? seg_is_writable(d.attr) : seg_is_readable(d.attr)));
-	return op_next(c, op);
 }
+OP_OF(verify)
 
 static void op_arpl(struct soft_cpu *c, const struct op *op)
 {

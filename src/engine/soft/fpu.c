@@ -143,7 +143,7 @@ static void check_fxsave(struct soft_cpu *c, gva_t va)
 		soft_fault_error(c, EXC_GP, 0);
 }
 
-static void op_fxsave(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_fxsave(struct soft_cpu *c, const struct op *op)
 {
 	const struct fpu_area *f = fpu_area(c);
 	struct fpu_area image = {0};
@@ -160,10 +160,10 @@ static void op_fxsave(struct soft_cpu *c, const struct op *op)
 	/* The rest of the 512 bytes is software's, but must be writable too. */
 	mmu_check(c, va, 512, true, c->cpl == 3);
 	fpu_store(c, va, &image, OFFSET_XMM + registers(c) * (unsigned)sizeof(image.xmm[0]));
-	return op_next(c, op);
 }
+OP_OF(fxsave)
 
-static void op_fxrstor(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_fxrstor(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c), image;
 	gva_t va;
@@ -177,8 +177,8 @@ static void op_fxrstor(struct soft_cpu *c, const struct op *op)
 	x87_in(f, &image, op->n);
 	f->mxcsr = image.mxcsr;
 	memcpy(f->xmm, image.xmm, registers(c) * sizeof(image.xmm[0]));
-	return op_next(c, op);
 }
+OP_OF(fxrstor)
 
 static bool is_zero(const void *p, size_t len)
 {
@@ -242,7 +242,7 @@ static void xsave_components(struct soft_cpu *c, gva_t va, uint64_t write, bool 
 		fpu_store(c, va + OFFSET_AVX, f->high, registers(c) * (unsigned)sizeof(f->high[0]));
 }
 
-static void op_xsave(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_xsave(struct soft_cpu *c, const struct op *op)
 {
 	const struct fpu_area *f = fpu_area(c);
 	bool wide = op->size == 8;
@@ -258,15 +258,15 @@ static void op_xsave(struct soft_cpu *c, const struct op *op)
 		header[0] = used;
 		header[1] = wanted | COMPACT;
 		fpu_store(c, va + OFFSET_HEADER, header, sizeof(header));
-		return op_next(c, op);
+		return;
 	}
 	fpu_load(c, va + OFFSET_HEADER, header, 8);
 	header[0] = (header[0] & ~wanted) | (used & wanted);
 	xsave_components(c, va, op->n == XSAVE_OPT ? wanted & used : wanted,
 	                 wanted & (XCR0_SSE | XCR0_AVX), wide);
 	fpu_store(c, va + OFFSET_HEADER, header, 8);
-	return op_next(c, op);
 }
+OP_OF(xsave)
 
 /* XRSTOR's rules for the header: true when the image is compacted. */
 static bool check_header(struct soft_cpu *c, const struct fpu_area *image)
@@ -280,7 +280,7 @@ static bool check_header(struct soft_cpu *c, const struct fpu_area *image)
 	return compact;
 }
 
-static void op_xrstor(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_xrstor(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c), image;
 	uint64_t wanted, load;
@@ -307,8 +307,8 @@ static void op_xrstor(struct soft_cpu *c, const struct op *op)
 		f->mxcsr = image.mxcsr;
 	else if (compact && (wanted & XCR0_SSE))
 		f->mxcsr = MXCSR_INIT;
-	return op_next(c, op);
 }
+OP_OF(xrstor)
 
 /* n: the VEX form, which obeys AVX's rules. */
 static void check_mxcsr(struct soft_cpu *c, const struct op *op)

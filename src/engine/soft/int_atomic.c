@@ -237,7 +237,7 @@ static void op_cmpxchg8b(struct soft_cpu *c, const struct op *op)
 }
 
 /* Aligned, so in one page; where RAM isn't directly writable (code, ROM), in two halves. */
-static void op_cmpxchg16b(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_cmpxchg16b(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t lo = c->gpr[CPU_RAX], hi = c->gpr[CPU_RDX], copy[2], *p;
 	gva_t va;
@@ -261,8 +261,8 @@ static void op_cmpxchg16b(struct soft_cpu *c, const struct op *op)
 	c->gpr[CPU_RAX] = lo;
 	c->gpr[CPU_RDX] = hi;
 	c->aflags = (uint16_t)((c->aflags & ~AF_ZF) | (ok ? AF_ZF : 0));
-	return op_next(c, op);
 }
+OP_OF(cmpxchg16b)
 
 bool decode_atomic(struct soft_cpu *c, const struct decoded *d, struct op *op)
 {

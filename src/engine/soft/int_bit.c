@@ -129,7 +129,7 @@ ADX(adcx)
 ADX(adox)
 
 /* Real randomness; never fails. */
-static void op_random(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_random(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t v = 0;
 
@@ -137,8 +137,8 @@ static void op_random(struct soft_cpu *c, const struct op *op)
 		v = 0;
 	reg_set(c, op->rm, op->size, false, v);
 	c->aflags = 0x200 | AF_CF;
-	return op_next(c, op);
 }
+OP_OF(random)
 
 static uint32_t crc32c(uint32_t crc, uint64_t v, unsigned size)
 {

@@ -34,6 +34,9 @@ struct block {
 	struct op op[];
 };
 
+_Static_assert(offsetof(struct block, op) == 0x50,
+               "tests/unit/tail-calls.sh knows where its fn is");
+
 struct jump {
 	uint64_t rip, key;
 	struct block *block;

@@ -21,6 +21,9 @@
  *   the faulting instruction is found.  Don't hold a lock when calling such a function.
  * - Arithmetic flags live apart from the others, as LAHF/SETO leave them (c->aflags, see flags.h).
  * - 32-bit results zero the upper half, 8- and 16-bit ones keep the rest (reg.h).
+ * - An op's call of the next one must be a tail call, or the stack grows as long as the guest runs: no
+ *   variable of such a function may have its address taken.  OP_OF() makes an op of a function that has
+ *   some (tests/unit/tail-calls.sh finds those that were forgotten).
  * - Instructions that may change mode, segments, paging or privilege end their block.
  *
  * Threads: a soft_cpu belongs to its vCPU's thread.  Others reach it by vcpu_request() only.
@@ -66,6 +69,9 @@ struct op {
 	uint64_t imm; /* immediate, sign-extended; near jumps: target, from the block's start */
 	void *ptr;    /* of the op's own: stub of a vector instruction, link to a block */
 };
+
+_Static_assert(sizeof(struct op) == 0x30,
+               "tests/unit/tail-calls.sh knows where the next op's fn is");
 
 enum {
 	OP_MEM = 1 << 0,      /* rm is memory */
@@ -216,6 +222,14 @@ static inline void op_next(struct soft_cpu *c, const struct op *op)
 {
 	return op[1].fn(c, op + 1);
 }
+
+/* The op of do_name(), which needs variables in memory, or returns early. */
+#define OP_OF(name)                                                    \
+	static void op_##name(struct soft_cpu *c, const struct op *op) \
+	{                                                              \
+		do_##name(c, op);                                      \
+		return op_next(c, op);                                 \
+	}
 
 /*
  * After any change of CS, SS, other segments' base or limit, CR0, CR4, EFER, RFLAGS.VM or TF, debug

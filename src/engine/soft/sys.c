@@ -57,7 +57,7 @@ static void op_hlt(struct soft_cpu *c, const struct op *op)
 	return sys_leave(c, op);
 }
 
-static void op_cpuid(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_cpuid(struct soft_cpu *c, const struct op *op)
 {
 	uint32_t out[4];
 
@@ -67,8 +67,8 @@ static void op_cpuid(struct soft_cpu *c, const struct op *op)
 	c->gpr[CPU_RBX] = out[1];
 	c->gpr[CPU_RCX] = out[2];
 	c->gpr[CPU_RDX] = out[3];
-	return op_next(c, op);
 }
+OP_OF(cpuid)
 
 static void check_osxsave(struct soft_cpu *c, const struct op *op)
 {

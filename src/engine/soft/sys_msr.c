@@ -307,7 +307,7 @@ int sys_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value)
 	return rc == -ENOENT ? read_constant(msr, &ignored) : rc;
 }
 
-static void op_rdmsr(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_rdmsr(struct soft_cpu *c, const struct op *op)
 {
 	uint32_t msr = (uint32_t)c->gpr[CPU_RCX];
 	uint64_t v;
@@ -319,8 +319,8 @@ static void op_rdmsr(struct soft_cpu *c, const struct op *op)
 		sys_refuse(c);
 	}
 	sys_put_edx_eax(c, v);
-	return op_next(c, op);
 }
+OP_OF(rdmsr)
 
 static void op_wrmsr(struct soft_cpu *c, const struct op *op)
 {

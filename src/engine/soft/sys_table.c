@@ -37,7 +37,7 @@ static void op_load_table(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-static void op_store_table(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_store_table(struct soft_cpu *c, const struct op *op)
 {
 	bool wide = (c->mode & MODE_BITS) == MODE_64;
 	unsigned len = wide ? 10 : 6;
@@ -48,8 +48,8 @@ static void op_store_table(struct soft_cpu *c, const struct op *op)
 	memcpy(bytes, &t.limit, 2);
 	memcpy(bytes + 2, &t.base, 8);
 	mmu_store_bytes(c, op_ea(c, op, len, true), bytes, len, c->cpl == 3);
-	return op_next(c, op);
 }
+OP_OF(store_table)
 
 static uint16_t selector(struct soft_cpu *c, const struct op *op)
 {

@@ -72,6 +72,16 @@ static inline void *vec_read(struct soft_cpu *c, gva_t va, unsigned len)
 	return c->vec->bounce;
 }
 
+/* The same for a store; when it's the bounce buffer mmu_store_bytes() has to follow. */
+static inline void *vec_write(struct soft_cpu *c, gva_t va, unsigned len)
+{
+	const struct tlb_entry *e = tlb_entry(c, va);
+
+	if (likely(((va + len - 1) & PAGE_MASK) == e->write))
+		return (void *)(e->addend + va);
+	return c->vec->bounce;
+}
+
 /* By file, all called by decode_vector(). */
 bool decode_vec_move(struct soft_cpu *c, const struct decoded *d, struct op *op);
 bool decode_vec_mask(struct soft_cpu *c, const struct decoded *d, struct op *op);

@@ -78,7 +78,7 @@ static bool none_chosen(const struct whole *mask, unsigned len, unsigned each)
 }
 
 /* reg: data, rm: mask, n: bytes of an element, size: of the vector */
-static void op_maskmov_store(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_maskmov_store(struct soft_cpu *c, const struct op *op)
 {
 	struct whole data, mask;
 
@@ -89,10 +89,10 @@ static void op_maskmov_store(struct soft_cpu *c, const struct op *op)
 	if (none_chosen(&mask, op->size, op->n))
 		return op_next(c, op);
 	store_chosen(c, op_ea(c, op, op->size, true), data.byte, mask.byte, op->size, op->n);
-	return op_next(c, op);
 }
+OP_OF(maskmov_store)
 
-static void op_maskmov_load(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_maskmov_load(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c);
 	struct whole mask, out = {{0}};
@@ -108,8 +108,8 @@ static void op_maskmov_load(struct soft_cpu *c, const struct op *op)
 			fpu_load(c, va + i, out.byte + i, op->n);
 	memcpy(&f->xmm[op->reg], out.byte, 16);
 	memcpy(&f->high[op->reg], out.byte + 16, 16);
-	return op_next(c, op);
 }
+OP_OF(maskmov_load)
 
 /* The operand is implied: DS:rDI, or another segment by prefix. */
 static bool decode_bytes(const struct decoded *d, struct op *op, unsigned kind)

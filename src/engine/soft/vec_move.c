@@ -38,13 +38,18 @@ static inline __attribute__((always_inline)) void load(struct soft_cpu *c, const
                                                        unsigned len, bool vex)
 {
 	struct fpu_area *f = fpu_area(c);
-	struct vec128 v[2] = {0};
+	const uint8_t *from;
 
 	check(c, op, vex);
-	fpu_load(c, address(c, op, len, false), v, len);
-	f->xmm[op->reg] = v[0];
+	from = vec_read(c, address(c, op, len, false), len);
+	if (len < 16) {
+		f->xmm[op->reg].q[0] = len == 8 ? *(const uint64_t *)from : *(const uint32_t *)from;
+		f->xmm[op->reg].q[1] = 0;
+	} else {
+		memcpy(&f->xmm[op->reg], from, 16);
+	}
 	if (len == 32)
-		f->high[op->reg] = v[1];
+		memcpy(&f->high[op->reg], from + 16, 16);
 	else
 		clear_high(f, op->reg, vex);
 	return op_next(c, op);
@@ -54,15 +59,17 @@ static inline __attribute__((always_inline)) void store(struct soft_cpu *c, cons
                                                         unsigned len, bool vex)
 {
 	struct fpu_area *f = fpu_area(c);
+	uint8_t *to;
+	gva_t va;
 
 	check(c, op, vex);
-	if (len == 32) {
-		struct vec128 v[2] = {f->xmm[op->reg], f->high[op->reg]};
-
-		fpu_store(c, address(c, op, len, true), v, len);
-	} else {
-		fpu_store(c, address(c, op, len, true), &f->xmm[op->reg], len);
-	}
+	va = address(c, op, len, true);
+	to = vec_write(c, va, len);
+	memcpy(to, &f->xmm[op->reg], MIN(len, 16u));
+	if (len == 32)
+		memcpy(to + 16, &f->high[op->reg], 16);
+	if (unlikely(to == c->vec->bounce))
+		mmu_store_bytes(c, va, to, len, c->cpl == 3);
 	return op_next(c, op);
 }
 
@@ -145,19 +152,27 @@ static op_fn *const from[2][2] = {{op_from_gpr4_0, op_from_gpr4_1},
                                   {op_from_gpr8_0, op_from_gpr8_1}};
 static op_fn *const to[2][2] = {{op_to_gpr4_0, op_to_gpr4_1}, {op_to_gpr8_0, op_to_gpr8_1}};
 
+/* Registers 8 and up exist in 64-bit code only. */
+static inline void clear(struct vec128 *v, unsigned n)
+{
+	for (unsigned i = 0; i < 8; i++)
+		v[i] = (struct vec128){{0, 0}};
+	for (unsigned i = 8; n == 16 && i < 16; i++)
+		v[i] = (struct vec128){{0, 0}};
+}
+
 static void op_vzeroupper(struct soft_cpu *c, const struct op *op)
 {
 	check(c, op, true);
-	/* The upper registers exist in 64-bit code only. */
-	memset(fpu_area(c)->high, 0, op->n * sizeof(struct vec128));
+	clear(fpu_area(c)->high, op->n);
 	return op_next(c, op);
 }
 
 static void op_vzeroall(struct soft_cpu *c, const struct op *op)
 {
 	check(c, op, true);
-	memset(fpu_area(c)->xmm, 0, op->n * sizeof(struct vec128));
-	memset(fpu_area(c)->high, 0, op->n * sizeof(struct vec128));
+	clear(fpu_area(c)->xmm, op->n);
+	clear(fpu_area(c)->high, op->n);
 	return op_next(c, op);
 }
 

@@ -75,7 +75,7 @@ static uint32_t run_masked(struct soft_cpu *c, const struct op *op, void *mem, u
  * tells of them.  (Whether such a result would be inexact with an unbounded exponent isn't known: the
  * precision flag is that of the denormal result.)
  */
-static void run_unmasked(struct soft_cpu *c, const struct op *op, void *mem)
+static NOINLINE void run_unmasked(struct soft_cpu *c, const struct op *op, void *mem)
 {
 	struct fpu_area *f = fpu_area(c);
 	struct snapshot before = {.fpu = *f, .aflags = c->aflags};
@@ -104,7 +104,7 @@ static inline bool all_masked(struct soft_cpu *c)
 }
 
 /* Conversion to half floats in memory: the store may fault, the conversion may raise. */
-static void store_computed(struct soft_cpu *c, const struct op *op, gva_t va)
+static NOINLINE void store_computed(struct soft_cpu *c, const struct op *op, gva_t va)
 {
 	mmu_check(c, va, op->size, true, c->cpl == 3);
 	if (all_masked(c))
@@ -112,15 +112,6 @@ static void store_computed(struct soft_cpu *c, const struct op *op, gva_t va)
 	else
 		run_unmasked(c, op, c->vec->bounce);
 	fpu_store(c, va, c->vec->bounce, op->size);
-}
-
-static void *store_ptr(struct soft_cpu *c, gva_t va, unsigned len)
-{
-	const struct tlb_entry *e = tlb_entry(c, va);
-
-	if (likely(((va + len - 1) & PAGE_MASK) == e->write))
-		return (void *)(e->addend + va);
-	return NULL;
 }
 
 /* Everything; the callers below give constants. */
@@ -141,8 +132,8 @@ static inline __attribute__((always_inline)) void execute(struct soft_cpu *c, co
 	if (kind == KIND_LOAD)
 		mem = vec_read(c, va, op->size);
 	if (kind == KIND_STORE && !fp) {
-		mem = store_ptr(c, va, op->size);
-		if (mem == NULL)
+		mem = vec_write(c, va, op->size);
+		if (mem == c->vec->bounce)
 			mmu_check(c, va, op->size, true, c->cpl == 3);
 	}
 	if (class == CLASS_MMX || class == CLASS_MMX_SSE)
@@ -151,8 +142,8 @@ static inline __attribute__((always_inline)) void execute(struct soft_cpu *c, co
 		store_computed(c, op, va);
 		return op_next(c, op);
 	}
-	if (kind == KIND_STORE && mem == NULL) {
-		stub(c, vec_stop, c->vec->bounce);
+	if (kind == KIND_STORE && unlikely(mem == c->vec->bounce)) {
+		stub(c, vec_stop, mem);
 		fpu_store(c, va, c->vec->bounce, op->size);
 		return op_next(c, op);
 	}

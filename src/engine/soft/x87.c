@@ -58,14 +58,20 @@ static void op_x87_load(struct soft_cpu *c, const struct op *op)
 static void op_x87_store(struct soft_cpu *c, const struct op *op)
 {
 	const struct fpu_area *f = fpu_area(c);
+	void *to;
 	gva_t va;
 
 	check(c, op);
 	va = op_ea(c, op, op->size, true);
+	to = vec_write(c, va, op->size);
+	if (to != c->vec->bounce) {
+		run(c, op, to); /* the host leaves out the store by itself */
+		return op_next(c, op);
+	}
 	mmu_check(c, va, op->size, true, c->cpl == 3);
-	run(c, op, c->vec->bounce);
+	run(c, op, to);
 	if (!(f->fsw & ~f->fcw & FSW_FLAGS & ~FSW_PE))
-		fpu_store(c, va, c->vec->bounce, op->size);
+		mmu_store_bytes(c, va, to, op->size, c->cpl == 3);
 	return op_next(c, op);
 }
 

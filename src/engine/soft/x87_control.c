@@ -180,7 +180,7 @@ static unsigned env_take(struct soft_cpu *c, const struct op *op, const uint8_t 
 	return ENV_SIZE(op);
 }
 
-static void op_fnstenv(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_fnstenv(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c);
 	uint8_t env[28];
@@ -191,8 +191,8 @@ static void op_fnstenv(struct soft_cpu *c, const struct op *op)
 	env_make(c, op, env);
 	fpu_store(c, va, env, ENV_SIZE(op));
 	set_fcw(f, f->fcw | FCW_MASKS);
-	return op_next(c, op);
 }
+OP_OF(fnstenv)
 
 /* Of another top the registers keep their places, so that they have other numbers. */
 static void move_top(struct fpu_area *f, unsigned old)
@@ -205,7 +205,7 @@ static void move_top(struct fpu_area *f, unsigned old)
 		f->st[i] = st[(i + by) & 7];
 }
 
-static void op_fldenv(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_fldenv(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c);
 	unsigned top = f->fsw >> 11 & 7;
@@ -215,10 +215,10 @@ static void op_fldenv(struct soft_cpu *c, const struct op *op)
 	fpu_load(c, op_ea(c, op, ENV_SIZE(op), false), env, ENV_SIZE(op));
 	env_take(c, op, env);
 	move_top(f, top);
-	return op_next(c, op);
 }
+OP_OF(fldenv)
 
-static void op_fnsave(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_fnsave(struct soft_cpu *c, const struct op *op)
 {
 	const struct fpu_area *f = fpu_area(c);
 	uint8_t image[28 + 80];
@@ -232,10 +232,10 @@ static void op_fnsave(struct soft_cpu *c, const struct op *op)
 		memcpy(image + n + 10 * i, &f->st[i], 10);
 	fpu_store(c, va, image, n + 80);
 	init(c);
-	return op_next(c, op);
 }
+OP_OF(fnsave)
 
-static void op_frstor(struct soft_cpu *c, const struct op *op)
+static NOINLINE void do_frstor(struct soft_cpu *c, const struct op *op)
 {
 	struct fpu_area *f = fpu_area(c);
 	uint8_t image[28 + 80];
@@ -246,8 +246,8 @@ static void op_frstor(struct soft_cpu *c, const struct op *op)
 	n = env_take(c, op, image);
 	for (unsigned i = 0; i < 8; i++)
 		memcpy(&f->st[i], image + n + 10 * i, 10);
-	return op_next(c, op);
 }
+OP_OF(frstor)
 
 static bool plain(struct op *op, op_fn *fn)
 {
