@@ -87,7 +87,7 @@ static NOINLINE void do_maskmov_store(struct soft_cpu *c, const struct op *op)
 	data = get(c, op->reg);
 	mask = get(c, op->rm);
 	if (none_chosen(&mask, op->size, op->n))
-		return op_next(c, op);
+		return;
 	store_chosen(c, op_ea(c, op, op->size, true), data.byte, mask.byte, op->size, op->n);
 }
 OP_OF(maskmov_store)
