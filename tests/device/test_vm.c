@@ -300,6 +300,57 @@ static void changed_streams_do_no_harm(void **state)
 	close_vm(&b);
 }
 
+static uint32_t next(uint32_t *random)
+{
+	*random = *random * 1664525 + 1013904223;
+	return *random >> 4;
+}
+
+/* One access by somebody who has no idea: mostly where something is. */
+static void access_anywhere(struct fixture *f, uint32_t *random)
+{
+	const struct plan_device *d = &f->plan.device[next(random) % f->plan.devices];
+	unsigned size = 1u << next(random) % 3;
+	uint32_t value = next(random) << next(random) % 8;
+	uint64_t at = d->base + (d->len ? next(random) % d->len : 0);
+	bool write = next(random) % 4 != 0;
+
+	if (d->space == PLAN_PCI && next(random) % 2) {
+		fake_out32(f->m, 0xcf8, 0x80000000 | (uint32_t)d->base << 11 | (value & 0xfc));
+		at = 0xcfc + next(random) % 4;
+	} else if (d->space != PLAN_PORT) {
+		if (d->space == PLAN_PCI)
+			at = 0xc0000000 + (d->base << 16) + next(random) % 0x4000;
+		if (write)
+			fake_write(f->m, at, size, value);
+		else
+			fake_read(f->m, at, size);
+		return;
+	}
+	if (write)
+		machine_pio_write(f->m, at, size, value);
+	else
+		machine_pio_read(f->m, at, size);
+}
+
+static void random_accesses_do_no_harm(void **state)
+{
+	uint32_t random = 1;
+	struct fixture f;
+
+	open_vm(&f, CPUS, true);
+	for (unsigned i = 0; i < 200000; i++) {
+		if (i % 20000 == 0)
+			use(f.m);
+		access_anywhere(&f, &random);
+	}
+	assert_int_not_equal(f.m->ended, MACHINE_CRASH);
+	machine_reset_devices(f.m);
+	use(f.m);
+	assert_int_equal(fake_in8(f.m, 0x21), 0xf5);
+	close_vm(&f);
+}
+
 static void a_missing_disk_is_named(void **state)
 {
 	char old[sizeof(disk_path)];
@@ -339,6 +390,7 @@ int main(void)
 		cmocka_unit_test(state_is_printed),
 		cmocka_unit_test(other_machines_state_is_refused),
 		cmocka_unit_test(changed_streams_do_no_harm),
+		cmocka_unit_test(random_accesses_do_no_harm),
 		cmocka_unit_test(a_missing_disk_is_named),
 	};
 
