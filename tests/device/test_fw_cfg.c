@@ -109,6 +109,8 @@ static void transfers(void **state)
 	assert_memory_equal(buf, "file\0\0\0\xff", 8);
 	assert_int_equal(transfer(&b, key << 16 | 8, 0, 0), 0); /* select alone */
 	assert_int_equal(fake_in8(b.m, DATA), 'f');
+	machine_reset_devices(b.m);
+	assert_int_equal(fake_in8(b.m, DATA), 'Q');
 	board_close(&b);
 }
 

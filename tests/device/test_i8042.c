@@ -59,6 +59,11 @@ static void controller_tests(void **state)
 	data(&b, 0x5a);
 	assert_int_equal(fake_in8(b.m, COMMAND) & 0x21, 0x01);
 	answers(&b, 0x5a);
+	command(&b, 0xd2); /* as if it came from the keyboard */
+	data(&b, 0x1c);
+	assert_true(board_irq(&b, IRQ));
+	answers(&b, 0x1c);
+	assert_false(board_irq(&b, IRQ));
 	command(&b, 0xd0);
 	assert_int_equal(fake_in8(b.m, DATA) & 0x03, 0x03); /* A20 on, not in reset */
 	silent(&b);
@@ -95,6 +100,24 @@ static void keyboard_commands(void **state)
 	answers(&b, 0xfa);
 	data(&b, 0x09);
 	answers(&b, 0xfe);
+	data(&b, 0xf0); /* another set, until the defaults come back */
+	answers(&b, 0xfa);
+	data(&b, 0x01);
+	answers(&b, 0xfa);
+	data(&b, 0xf0);
+	answers(&b, 0xfa);
+	data(&b, 0x00);
+	answers(&b, 0xfa);
+	answers(&b, 0x01);
+	data(&b, 0xfe); /* once more */
+	answers(&b, 0x01);
+	data(&b, 0xf5);
+	answers(&b, 0xfa);
+	data(&b, 0xf0);
+	answers(&b, 0xfa);
+	data(&b, 0x00);
+	answers(&b, 0xfa);
+	answers(&b, 0x02);
 	data(&b, 0xee);
 	answers(&b, 0xee);
 	data(&b, 0xf4);

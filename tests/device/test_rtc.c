@@ -92,6 +92,11 @@ static void time_is_set(void **state)
 	assert_int_equal(get(&b, 0), 0x00);
 	clock_step(&b.m->clock, S / 2);
 	assert_int_equal(get(&b, 0), 0x01);
+	set(&b, 11, 0x00); /* 12 hours */
+	set(&b, 4, 0x92);
+	set(&b, 11, 0x02);
+	assert_int_equal(get(&b, 4), 0x12);
+	set(&b, 4, 0x20);
 	/* While it runs, too. */
 	set(&b, 2, 0x30);
 	SHOWS(&b, 0x19, 0x69, 0x07, 0x20, 0x20, 0x30, 0x01, 0x01);

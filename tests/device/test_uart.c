@@ -1,4 +1,5 @@
 /* The serial port as drivers use it: polled, with interrupts, with FIFOs, in loopback. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static void registers_keep_their_bits(void **state)
 	assert_int_equal(in(&f, DATA), 0x0c);
 	assert_int_equal(in(&f, IER), 0x01);
 	out(&f, LCR, 0x03);
+	assert_int_equal(in(&f, LCR), 0x03);
 	assert_int_equal(in(&f, IER), 0);
 	out(&f, IER, 0xff);
 	assert_int_equal(in(&f, IER), 0x0f);
@@ -157,8 +159,13 @@ static void loopback(void **state)
 	assert_int_equal(in(&f, MSR) & 0xf0, 0x90);
 	out(&f, MCR, 0x14); /* OUT1: RI counts when it ends */
 	assert_int_equal(in(&f, MSR), 0x49);
+	out(&f, IER, 8);
 	out(&f, MCR, 0x10);
+	assert_true(irq(&f));
+	assert_int_equal(in(&f, IIR), 0x00); /* modem status */
 	assert_int_equal(in(&f, MSR), 0x04);
+	assert_int_equal(in(&f, IIR), 0x01);
+	assert_false(irq(&f));
 
 	out(&f, DATA, 'l');
 	assert_int_equal(chr_buffer_output(f.chr, buf, sizeof(buf)), 0);
@@ -177,6 +184,20 @@ static void loopback(void **state)
 	out(&f, MCR, 0);
 	assert_int_equal(in(&f, DATA), 0);
 	assert_int_equal(chr_buffer_input(f.chr, "z", 1), 1);
+	board_close(&f.b);
+}
+
+static void a_taken_port_is_refused(void **state)
+{
+	struct chr *other = chr_buffer_new();
+	struct err e = {0};
+	struct fixture f;
+
+	open_uart(&f);
+	assert_int_equal(uart16550_new(f.b.m, "com2", PORT + 7, 3, other, &e), -EEXIST);
+	assert_non_null(strstr(e.text, "uart16550"));
+	chr_free(other);
+	assert_null(machine_find_device(f.b.m, "com2"));
 	board_close(&f.b);
 }
 
@@ -217,6 +238,7 @@ int main(void)
 		cmocka_unit_test(transmitter_interrupt),
 		cmocka_unit_test(received_data_interrupts),
 		cmocka_unit_test(loopback),
+		cmocka_unit_test(a_taken_port_is_refused),
 		cmocka_unit_test(state_moves),
 	};
 
