@@ -92,12 +92,13 @@ void block_cut(struct soft_cpu *c)
 static struct fetch fetch_at(struct soft_cpu *c, gva_t va)
 {
 	const struct tlb_entry *e = tlb_entry(c, va);
+	const struct tlb_page *p = &c->tlb->p[e - c->tlb->e];
 	struct mmu_hit hit;
 
 	if (likely(e->exec == (va & PAGE_MASK)))
 		return (struct fetch){.host = (const uint8_t *)(e->addend + va),
-		                      .gpa = e->gpa | (va & ~PAGE_MASK),
-		                      .page = e->page};
+		                      .gpa = p->gpa | (va & ~PAGE_MASK),
+		                      .page = p->page};
 	hit = mmu_touch(c, va, MMU_EXEC, c->cpl == 3);
 	return (struct fetch){.host = hit.host, .gpa = hit.gpa, .page = hit.page};
 }

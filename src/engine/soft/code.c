@@ -16,7 +16,7 @@ static void drop_page(struct soft_cpu *c, uint32_t page)
 {
 	for (unsigned t = 0; t < 2; t++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
-			if (c->tlbs[t].e[i].page == page)
+			if (c->tlbs[t].p[i].page == page)
 				c->tlbs[t].e[i].write = TLB_MISS;
 }
 

@@ -95,12 +95,24 @@ static void op_jmp_reg64(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, target(c, op, c->gpr[op->rm]));
 }
 
-static void op_call64(struct soft_cpu *c, const struct op *op)
+INT_GENERAL_FN op_call64_g(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t sp = c->gpr[CPU_RSP] - 8;
 
 	c->op = op;
 	soft_st64(c, sp, c->block_rip + op->ip + op->len);
+	c->gpr[CPU_RSP] = sp;
+	return op_jump(c, op, c->block_rip + op->imm);
+}
+
+static void op_call64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP] - 8, back = c->block_rip + op->ip + op->len;
+	void *p = soft_write_ptr(c, sp, 8);
+
+	if (unlikely(p == NULL))
+		return op_call64_g(c, op);
+	__builtin_memcpy(p, &back, 8);
 	c->gpr[CPU_RSP] = sp;
 	return op_jump(c, op, c->block_rip + op->imm);
 }
@@ -125,7 +137,7 @@ static void op_call_indirect(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, rip);
 }
 
-static void op_ret64(struct soft_cpu *c, const struct op *op)
+INT_GENERAL_FN op_ret64_g(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t sp = c->gpr[CPU_RSP], rip;
 
@@ -133,6 +145,20 @@ static void op_ret64(struct soft_cpu *c, const struct op *op)
 	rip = soft_ld64(c, sp);
 	if (unlikely(!canonical(rip)))
 		soft_fault_error(c, EXC_GP, 0);
+	c->gpr[CPU_RSP] = sp + 8 + op->imm;
+	return op_jump(c, op, rip);
+}
+
+static void op_ret64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP], rip;
+	const void *p = soft_read_ptr(c, sp, 8);
+
+	if (unlikely(p == NULL))
+		return op_ret64_g(c, op);
+	__builtin_memcpy(&rip, p, 8);
+	if (unlikely(!canonical(rip)))
+		return op_ret64_g(c, op);
 	c->gpr[CPU_RSP] = sp + 8 + op->imm;
 	return op_jump(c, op, rip);
 }

@@ -23,14 +23,24 @@
 #define PUT32(c, r, v) ((c)->gpr[r] = (uint32_t)(v))
 #define PUT64(c, r, v) ((c)->gpr[r] = (v))
 
-/* Memory operand: s(imple): 64-bit code, base and displacement only; f(ull): anything. */
-#define EA_s(c, op, len, write) ((c)->gpr[(op)->base] + (uint64_t)(int64_t)(op)->disp)
-#define EA_f(c, op, len, write) op_ea(c, op, len, write)
+/*
+ * Handlers with a memory operand come in three forms.  For 64-bit code whose page is in the TLB: s(imple)
+ * has base and displacement only, f(ull) index and segment too.  They call nothing, so that the compiler
+ * saves no registers in them; when they don't know the page they turn to the third, g(eneral), which
+ * does anything.
+ */
+enum int_form { INT_SIMPLE, INT_FULL, INT_GENERAL, INT_FORMS };
 
-static inline bool int_simple_ea(const struct decoded *d, const struct op *op)
+#define EA_s(c, op) ((c)->gpr[(op)->base] + (uint64_t)(int64_t)(op)->disp)
+#define EA_f(c, op)                                        \
+	((c)->seg_base[(op)->seg] + (c)->gpr[(op)->base] + \
+	 ((c)->gpr[(op)->index] << (op)->scale) + (uint64_t)(int64_t)(op)->disp)
+
+static inline enum int_form int_form(const struct decoded *d, const struct op *op)
 {
-	return (d->mode & MODE_BITS) == MODE_64 && op->asize == 8 && op->index == SOFT_ZERO &&
-	       op->seg == SOFT_SEG_NONE;
+	if ((d->mode & MODE_BITS) != MODE_64 || op->asize != 8)
+		return INT_GENERAL;
+	return op->index == SOFT_ZERO && op->seg == SOFT_SEG_NONE ? INT_SIMPLE : INT_FULL;
 }
 
 /* A condition code against flags in c->aflags' form. */
@@ -130,6 +140,95 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 		return (void *)(e->addend + va);
 	return mmu_rmw(c, va, size, c->cpl == 3);
 }
+
+#define INT_GENERAL_FN static void __attribute__((noinline))
+
+/* op_NAME_s, _f, _g: NAME(c, op, value) gets what the operand holds. */
+#define INT_LOAD(name, bits)                                                  \
+	INT_GENERAL_FN op_##name##_g(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		c->op = op;                                                   \
+		name(c, op, soft_ld##bits(c, op_ea(c, op, bits / 8, false))); \
+		return op_next(c, op);                                        \
+	}                                                                     \
+	INT_LOAD_EA(name, bits, s)                                            \
+	INT_LOAD_EA(name, bits, f)
+#define INT_LOAD_EA(name, bits, ea)                                           \
+	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		const void *p = soft_read_ptr(c, EA_##ea(c, op), bits / 8);   \
+		uint##bits##_t v;                                             \
+                                                                              \
+		if (unlikely(p == NULL))                                      \
+			return op_##name##_g(c, op);                          \
+		__builtin_memcpy(&v, p, sizeof(v));                           \
+		name(c, op, v);                                               \
+		return op_next(c, op);                                        \
+	}
+
+/* The operand becomes NAME(c, op). */
+#define INT_STORE(name, bits)                                                 \
+	INT_GENERAL_FN op_##name##_g(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		c->op = op;                                                   \
+		soft_st##bits(c, op_ea(c, op, bits / 8, true), name(c, op));  \
+		return op_next(c, op);                                        \
+	}                                                                     \
+	INT_STORE_EA(name, bits, s)                                           \
+	INT_STORE_EA(name, bits, f)
+#define INT_STORE_EA(name, bits, ea)                                          \
+	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		void *p = soft_write_ptr(c, EA_##ea(c, op), bits / 8);        \
+		uint##bits##_t v;                                             \
+                                                                              \
+		if (unlikely(p == NULL))                                      \
+			return op_##name##_g(c, op);                          \
+		v = name(c, op);                                              \
+		__builtin_memcpy(p, &v, sizeof(v));                           \
+		return op_next(c, op);                                        \
+	}
+
+/* The operand becomes NAME(c, op, what it was), a mmu_modify_fn. */
+#define INT_MODIFY(name, bits)                                                \
+	INT_GENERAL_FN op_##name##_g(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		gva_t va;                                                     \
+		uint##bits##_t v;                                             \
+		void *p;                                                      \
+                                                                              \
+		c->op = op;                                                   \
+		va = op_ea(c, op, bits / 8, true);                            \
+		p = rmw_ptr(c, va, bits / 8);                                 \
+		if (unlikely(p == NULL)) {                                    \
+			mmu_modify(c, op, va, bits / 8, c->cpl == 3, name);   \
+			return op_next(c, op);                                \
+		}                                                             \
+		__builtin_memcpy(&v, p, sizeof(v));                           \
+		v = (uint##bits##_t)name(c, op, v);                           \
+		__builtin_memcpy(p, &v, sizeof(v));                           \
+		return op_next(c, op);                                        \
+	}                                                                     \
+	INT_MODIFY_EA(name, bits, s)                                          \
+	INT_MODIFY_EA(name, bits, f)
+#define INT_MODIFY_EA(name, bits, ea)                                         \
+	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		void *p = soft_write_ptr(c, EA_##ea(c, op), bits / 8);        \
+		uint##bits##_t v;                                             \
+                                                                              \
+		if (unlikely(p == NULL))                                      \
+			return op_##name##_g(c, op);                          \
+		__builtin_memcpy(&v, p, sizeof(v));                           \
+		v = (uint##bits##_t)name(c, op, v);                           \
+		__builtin_memcpy(p, &v, sizeof(v));                           \
+		return op_next(c, op);                                        \
+	}
+
+#define INT_FORM_ROW(name)                                  \
+	{                                                   \
+		op_##name##_s, op_##name##_f, op_##name##_g \
+	}
 
 /*
  * rm = fn(rm): a register or memory, atomically with LOCK.  fn may be called again with c->aflags

@@ -80,71 +80,44 @@ ALL_SIZES(ALU_ONE_FN, not, "not")
 		return op_next(c, op);                                                           \
 	}
 
-#define LOAD_FORM(name, bits, back, ea)                                                \
-	static void op_##name##bits##_rm_##ea(struct soft_cpu *c, const struct op *op) \
-	{                                                                              \
-		uint##bits##_t m;                                                      \
-                                                                                       \
-		c->op = op;                                                            \
-		m = soft_ld##bits(c, EA_##ea(c, op, bits / 8, false));                 \
-		m = name##bits(c, GET##bits(c, op->reg), m);                           \
-		BACK_##back(bits, c, op->reg, m);                                      \
-		return op_next(c, op);                                                 \
-	}
+#define LOAD_FORM(name, bits, back)                                                 \
+	static inline void name##bits##_rm(struct soft_cpu *c, const struct op *op, \
+	                                   uint##bits##_t m)                        \
+	{                                                                           \
+		m = name##bits(c, GET##bits(c, op->reg), m);                        \
+		BACK_##back(bits, c, op->reg, m);                                   \
+	}                                                                           \
+	INT_LOAD(name##bits##_rm, bits)
 
 /* Memory is the destination, `with` the other operand. */
-#define STORE_FORM(name, bits, form, with, ea)                                                    \
-	static void op_##name##bits##_##form##_##ea(struct soft_cpu *c, const struct op *op)      \
-	{                                                                                         \
-		gva_t va;                                                                         \
-		uint##bits##_t *p;                                                                \
-                                                                                                  \
-		c->op = op;                                                                       \
-		va = EA_##ea(c, op, bits / 8, true);                                              \
-		p = rmw_ptr(c, va, bits / 8);                                                     \
-		if (likely(p != NULL))                                                            \
-			*p = name##bits(c, *p, (uint##bits##_t)(with));                           \
-		else                                                                              \
-			mmu_modify(c, op, va, bits / 8, c->cpl == 3, name##bits##_##form##_slow); \
-		return op_next(c, op);                                                            \
-	}
+#define STORE_FORM(name, bits, form, with)                                                         \
+	static uint64_t name##bits##_##form(struct soft_cpu *c, const struct op *op, uint64_t old) \
+	{                                                                                          \
+		return name##bits(c, (uint##bits##_t)old, (uint##bits##_t)(with));                 \
+	}                                                                                          \
+	INT_MODIFY(name##bits##_##form, bits)
 
 /* The same for CMP and TEST, which only read. */
-#define READ_FORM(name, bits, form, with, ea)                                                \
-	static void op_##name##bits##_##form##_##ea(struct soft_cpu *c, const struct op *op) \
-	{                                                                                    \
-		uint##bits##_t m;                                                            \
-                                                                                             \
-		c->op = op;                                                                  \
-		m = soft_ld##bits(c, EA_##ea(c, op, bits / 8, false));                       \
-		(void)name##bits(c, m, (uint##bits##_t)(with));                              \
-		return op_next(c, op);                                                       \
-	}
+#define READ_FORM(name, bits, form, with)                                               \
+	static inline void name##bits##_##form(struct soft_cpu *c, const struct op *op, \
+	                                       uint##bits##_t m)                        \
+	{                                                                               \
+		(void)name##bits(c, m, (uint##bits##_t)(with));                         \
+	}                                                                               \
+	INT_LOAD(name##bits##_##form, bits)
 
-#define SLOW_FN(name, bits, form, with)                                                     \
-	static uint64_t name##bits##_##form##_slow(struct soft_cpu *c, const struct op *op, \
-	                                           uint64_t old)                            \
-	{                                                                                   \
-		return name##bits(c, (uint##bits##_t)old, (uint##bits##_t)(with));          \
-	}
-
-#define BOTH_EA(M, ...) M(__VA_ARGS__, s) M(__VA_ARGS__, f)
-
-#define ALU_FORMS(name, bits)                                      \
-	REG_FORMS(name, bits, yes)                                 \
-	BOTH_EA(LOAD_FORM, name, bits, yes)                        \
-	SLOW_FN(name, bits, mr, GET##bits(c, op->reg))             \
-	SLOW_FN(name, bits, mi, op->imm)                           \
-	BOTH_EA(STORE_FORM, name, bits, mr, GET##bits(c, op->reg)) \
-	BOTH_EA(STORE_FORM, name, bits, mi, op->imm)
-#define CMP_FORMS(name, bits)                                     \
-	REG_FORMS(name, bits, no)                                 \
-	BOTH_EA(LOAD_FORM, name, bits, no)                        \
-	BOTH_EA(READ_FORM, name, bits, mr, GET##bits(c, op->reg)) \
-	BOTH_EA(READ_FORM, name, bits, mi, op->imm)
+#define ALU_FORMS(name, bits)                             \
+	REG_FORMS(name, bits, yes)                        \
+	LOAD_FORM(name, bits, yes)                        \
+	STORE_FORM(name, bits, mr, GET##bits(c, op->reg)) \
+	STORE_FORM(name, bits, mi, op->imm)
+#define CMP_FORMS(name, bits)                            \
+	REG_FORMS(name, bits, no)                        \
+	LOAD_FORM(name, bits, no)                        \
+	READ_FORM(name, bits, mr, GET##bits(c, op->reg)) \
+	READ_FORM(name, bits, mi, op->imm)
 #define ONE_FORMS(name, bits)                                                     \
-	SLOW_FN(name, bits, mi, 0)                                                \
-	BOTH_EA(STORE_FORM, name, bits, mi, 0)                                    \
+	STORE_FORM(name, bits, mi, 0)                                             \
 	static void op_##name##bits##_ri(struct soft_cpu *c, const struct op *op) \
 	{                                                                         \
 		uint##bits##_t v = name##bits(c, GET##bits(c, op->rm), 0);        \
@@ -198,51 +171,67 @@ QUIET(and, a &b)
 QUIET(sub, a - b)
 QUIET(xor, a ^ b)
 
-/* [size][form]: rr, ri, rm, mr, mi with simple, then full memory operands; rr, ri without flags. */
-enum { RR, RI, RM, MR, MI, RM_F, MR_F, MI_F, RR_Q, RI_Q, FORM_COUNT };
+/* By operands: with immediate or without; those in memory by form. */
+struct alu_row {
+	op_fn *reg[2], *quiet[2]; /* rr, ri; without flags */
+	op_fn *rm[INT_FORMS], *mem[2][INT_FORMS];
+};
 
-#define ROW(name, bits, q)                                                                      \
-	{                                                                                       \
-		op_##name##bits##_rr, op_##name##bits##_ri, op_##name##bits##_rm_s,             \
-			op_##name##bits##_mr_s, op_##name##bits##_mi_s, op_##name##bits##_rm_f, \
-			op_##name##bits##_mr_f, op_##name##bits##_mi_f, q(name, bits)           \
+#define ROW(name, bits, q)                                                           \
+	{                                                                            \
+		{op_##name##bits##_rr, op_##name##bits##_ri}, q(name, bits),         \
+			INT_FORM_ROW(name##bits##_rm),                               \
+		{                                                                    \
+			INT_FORM_ROW(name##bits##_mr), INT_FORM_ROW(name##bits##_mi) \
+		}                                                                    \
 	}
-#define WITH_QUIET(name, bits) op_##name##bits##_rr_q, op_##name##bits##_ri_q
-#define NO_QUIET(name, bits)   NULL, NULL
+#define WITH_QUIET(name, bits)                                 \
+	{                                                      \
+		op_##name##bits##_rr_q, op_##name##bits##_ri_q \
+	}
+#define NO_QUIET(name, bits) \
+	{                    \
+		NULL, NULL   \
+	}
 #define ROWS(name, q)                                                                 \
 	{                                                                             \
 		ROW(name, 8, q), ROW(name, 16, q), ROW(name, 32, q), ROW(name, 64, q) \
 	}
 
 /* In the order of the opcodes' and ModRM.reg's encoding, TEST last. */
-static op_fn *const alu[9][4][FORM_COUNT] = {
+static const struct alu_row alu[9][4] = {
 	ROWS(add, WITH_QUIET), ROWS(or, WITH_QUIET),  ROWS(adc, NO_QUIET),
 	ROWS(sbb, NO_QUIET),   ROWS(and, WITH_QUIET), ROWS(sub, WITH_QUIET),
 	ROWS(xor, WITH_QUIET), ROWS(cmp, NO_QUIET),   ROWS(test, NO_QUIET),
 };
 
-#define ONE_ROW(name, bits)                                                          \
-	{                                                                            \
-		op_##name##bits##_ri, op_##name##bits##_mi_s, op_##name##bits##_mi_f \
+struct one_row {
+	op_fn *reg, *mem[INT_FORMS];
+};
+
+#define ONE_ROW(name, bits)                                         \
+	{                                                           \
+		op_##name##bits##_ri, INT_FORM_ROW(name##bits##_mi) \
 	}
 #define ONE_ROWS(name)                                                                    \
 	{                                                                                 \
 		ONE_ROW(name, 8), ONE_ROW(name, 16), ONE_ROW(name, 32), ONE_ROW(name, 64) \
 	}
 
-static op_fn *const one[4][4][3] = {ONE_ROWS(inc), ONE_ROWS(dec), ONE_ROWS(neg), ONE_ROWS(not )};
+static const struct one_row one[4][4] = {ONE_ROWS(inc), ONE_ROWS(dec), ONE_ROWS(neg),
+                                         ONE_ROWS(not )};
 
-/* LOCK: the slow functions of the memory forms serve as steps of compare-and-exchange. */
-#define LOCKED_ROW(name)                                                                      \
-	{                                                                                     \
-		{name##8_mr_slow, name##16_mr_slow, name##32_mr_slow, name##64_mr_slow},      \
-		{                                                                             \
-			name##8_mi_slow, name##16_mi_slow, name##32_mi_slow, name##64_mi_slow \
-		}                                                                             \
+/* LOCK: the functions of the memory forms serve as steps of compare-and-exchange. */
+#define LOCKED_ROW(name)                                                  \
+	{                                                                 \
+		{name##8_mr, name##16_mr, name##32_mr, name##64_mr},      \
+		{                                                         \
+			name##8_mi, name##16_mi, name##32_mi, name##64_mi \
+		}                                                         \
 	}
-#define LOCKED_ONE(name)                                                              \
-	{                                                                             \
-		name##8_mi_slow, name##16_mi_slow, name##32_mi_slow, name##64_mi_slow \
+#define LOCKED_ONE(name)                                          \
+	{                                                         \
+		name##8_mi, name##16_mi, name##32_mi, name##64_mi \
 	}
 
 static mmu_modify_fn *const locked[7][2][4] = {
@@ -275,14 +264,14 @@ static bool decode_one(const struct decoded *d, struct op *op, unsigned k)
 	if (!(op->flags & OP_MEM)) {
 		if (d->operand[0].encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
 			op->rm = op->reg;
-		op->fn = one[k][s][0];
+		op->fn = one[k][s].reg;
 		if (k == 3)
 			op->flags |= OP_PURE;
 	} else if (op->flags & OP_LOCK) {
 		op->fn = op_locked;
 		op->ptr = (void *)locked_one[k][s];
 	} else {
-		op->fn = one[k][s][int_simple_ea(d, op) ? 1 : 2];
+		op->fn = one[k][s].mem[int_form(d, op)];
 	}
 	return true;
 }
@@ -317,7 +306,8 @@ static bool decode_two(const struct decoded *d, struct op *op, unsigned k)
 {
 	const ZydisDecodedOperand *o = d->operand;
 	bool imm = o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-	unsigned form, s = (unsigned)__builtin_ctz(op->size);
+	unsigned s = (unsigned)__builtin_ctz(op->size);
+	const struct alu_row *row = &alu[k][s];
 
 	byte_regs(op);
 	if (!(op->flags & OP_MEM)) {
@@ -328,10 +318,9 @@ static bool decode_two(const struct decoded *d, struct op *op, unsigned k)
 			op->reg = op->rm;
 			op->rm = r;
 		}
-		form = imm ? RI : RR;
-		op->fn = alu[k][s][form];
+		op->fn = row->reg[imm];
 		if (k != 2 && k != 3)
-			int_kills(op, alu[k][s][imm ? RI_Q : RR_Q]);
+			int_kills(op, row->quiet[imm]);
 		return true;
 	}
 	if (op->flags & OP_LOCK) {
@@ -339,8 +328,10 @@ static bool decode_two(const struct decoded *d, struct op *op, unsigned k)
 		op->ptr = (void *)locked[k][imm][s];
 		return true;
 	}
-	form = imm ? MI : o[0].type == ZYDIS_OPERAND_TYPE_MEMORY ? MR : RM;
-	op->fn = alu[k][s][form + (int_simple_ea(d, op) ? 0 : RM_F - RM)];
+	if (imm || o[0].type == ZYDIS_OPERAND_TYPE_MEMORY)
+		op->fn = row->mem[imm][int_form(d, op)];
+	else
+		op->fn = row->rm[int_form(d, op)];
 	return true;
 }
 

@@ -1,69 +1,64 @@
 /* MOV MOVZX MOVSX LEA XCHG (registers) CMOV SETCC MOVBE BSWAP CBW.. CWD.. XLAT, flag moves, NOPs. */
 #include "engine/soft/int.h"
 
-#define MOV_FORMS(bits)                                                        \
-	static void op_mov##bits##_rr(struct soft_cpu *c, const struct op *op) \
-	{                                                                      \
-		PUT##bits(c, op->rm, GET##bits(c, op->reg));                   \
-		return op_next(c, op);                                         \
-	}                                                                      \
-	static void op_mov##bits##_ri(struct soft_cpu *c, const struct op *op) \
-	{                                                                      \
-		PUT##bits(c, op->rm, (uint##bits##_t)op->imm);                 \
-		return op_next(c, op);                                         \
-	}                                                                      \
-	MOV_EA(bits, s)                                                        \
-	MOV_EA(bits, f)
-#define MOV_EA(bits, ea)                                                                   \
-	static void op_mov##bits##_rm_##ea(struct soft_cpu *c, const struct op *op)        \
-	{                                                                                  \
-		c->op = op;                                                                \
-		PUT##bits(c, op->reg, soft_ld##bits(c, EA_##ea(c, op, bits / 8, false)));  \
-		return op_next(c, op);                                                     \
-	}                                                                                  \
-	static void op_mov##bits##_mr_##ea(struct soft_cpu *c, const struct op *op)        \
-	{                                                                                  \
-		c->op = op;                                                                \
-		soft_st##bits(c, EA_##ea(c, op, bits / 8, true), GET##bits(c, op->reg));   \
-		return op_next(c, op);                                                     \
-	}                                                                                  \
-	static void op_mov##bits##_mi_##ea(struct soft_cpu *c, const struct op *op)        \
-	{                                                                                  \
-		c->op = op;                                                                \
-		soft_st##bits(c, EA_##ea(c, op, bits / 8, true), (uint##bits##_t)op->imm); \
-		return op_next(c, op);                                                     \
-	}
+#define MOV_FORMS(bits)                                                                      \
+	static void op_mov##bits##_rr(struct soft_cpu *c, const struct op *op)               \
+	{                                                                                    \
+		PUT##bits(c, op->rm, GET##bits(c, op->reg));                                 \
+		return op_next(c, op);                                                       \
+	}                                                                                    \
+	static void op_mov##bits##_ri(struct soft_cpu *c, const struct op *op)               \
+	{                                                                                    \
+		PUT##bits(c, op->rm, (uint##bits##_t)op->imm);                               \
+		return op_next(c, op);                                                       \
+	}                                                                                    \
+	static inline void mov##bits##_rm(struct soft_cpu *c, const struct op *op,           \
+	                                  uint##bits##_t m)                                  \
+	{                                                                                    \
+		PUT##bits(c, op->reg, m);                                                    \
+	}                                                                                    \
+	static inline uint##bits##_t mov##bits##_mr(struct soft_cpu *c, const struct op *op) \
+	{                                                                                    \
+		return GET##bits(c, op->reg);                                                \
+	}                                                                                    \
+	static inline uint##bits##_t mov##bits##_mi(struct soft_cpu *c, const struct op *op) \
+	{                                                                                    \
+		return (uint##bits##_t)op->imm;                                              \
+	}                                                                                    \
+	INT_LOAD(mov##bits##_rm, bits)                                                       \
+	INT_STORE(mov##bits##_mr, bits)                                                      \
+	INT_STORE(mov##bits##_mi, bits)
 
 MOV_FORMS(8)
 MOV_FORMS(16)
 MOV_FORMS(32)
 MOV_FORMS(64)
 
-#define MOV_ROW(b)                                                                             \
-	{                                                                                      \
-		op_mov##b##_rr, op_mov##b##_ri, op_mov##b##_rm_s, op_mov##b##_mr_s,            \
-			op_mov##b##_mi_s, op_mov##b##_rm_f, op_mov##b##_mr_f, op_mov##b##_mi_f \
+struct mov_row {
+	op_fn *rr, *ri, *rm[INT_FORMS], *mr[INT_FORMS], *mi[INT_FORMS];
+};
+
+#define MOV_ROW(b)                                                           \
+	{                                                                    \
+		op_mov##b##_rr, op_mov##b##_ri, INT_FORM_ROW(mov##b##_rm),   \
+			INT_FORM_ROW(mov##b##_mr), INT_FORM_ROW(mov##b##_mi) \
 	}
 
-static op_fn *const mov[4][8] = {MOV_ROW(8), MOV_ROW(16), MOV_ROW(32), MOV_ROW(64)};
+static const struct mov_row mov[4] = {MOV_ROW(8), MOV_ROW(16), MOV_ROW(32), MOV_ROW(64)};
 
 /* Widening: from the rm operand's size to reg's. */
 #define WIDEN(name, from, cast, to)                                                     \
+	static inline void name##from##_##to(struct soft_cpu *c, const struct op *op,   \
+	                                     uint##from##_t v)                          \
+	{                                                                               \
+		PUT##to(c, op->reg, (uint##to##_t)(cast)v);                             \
+	}                                                                               \
 	static void op_##name##from##_##to##_r(struct soft_cpu *c, const struct op *op) \
 	{                                                                               \
-		PUT##to(c, op->reg, (uint##to##_t)(cast)GET##from(c, op->rm));          \
+		name##from##_##to(c, op, GET##from(c, op->rm));                         \
 		return op_next(c, op);                                                  \
 	}                                                                               \
-	WIDEN_EA(name, from, cast, to, s)                                               \
-	WIDEN_EA(name, from, cast, to, f)
-#define WIDEN_EA(name, from, cast, to, ea)                                                      \
-	static void op_##name##from##_##to##_##ea(struct soft_cpu *c, const struct op *op)      \
-	{                                                                                       \
-		c->op = op;                                                                     \
-		PUT##to(c, op->reg,                                                             \
-		        (uint##to##_t)(cast)soft_ld##from(c, EA_##ea(c, op, from / 8, false))); \
-		return op_next(c, op);                                                          \
-	}
+	INT_LOAD(name##from##_##to, from)
 
 WIDEN(movzx, 8, uint8_t, 16)
 WIDEN(movzx, 8, uint8_t, 32)
@@ -77,17 +72,20 @@ WIDEN(movsx, 32, int32_t, 64)
 WIDEN(movsx, 32, int32_t, 32)
 WIDEN(movsx, 16, int16_t, 16)
 
-#define W3(name, from, to)                                                                         \
-	{                                                                                          \
-		op_##name##from##_##to##_r, op_##name##from##_##to##_s, op_##name##from##_##to##_f \
+struct widen_row {
+	op_fn *reg, *mem[INT_FORMS];
+};
+
+#define W3(name, from, to)                                                  \
+	{                                                                   \
+		op_##name##from##_##to##_r, INT_FORM_ROW(name##from##_##to) \
 	}
-#define NONE3                    \
-	{                        \
-		NULL, NULL, NULL \
+#define NONE3 \
+	{     \
 	}
 
-/* [signed][from 1, 2, 4][to 2, 4, 8][register, simple, full]; zero-extending to 64 is to 32. */
-static op_fn *const widen[2][3][3][3] = {
+/* [signed][from 1, 2, 4][to 2, 4, 8]; zero-extending to 64 is to 32. */
+static const struct widen_row widen[2][3][3] = {
 	{{W3(movzx, 8, 16), W3(movzx, 8, 32), W3(movzx, 8, 32)},
          {NONE3, W3(movzx, 16, 32), W3(movzx, 16, 32)},
          {NONE3, NONE3, NONE3}},
@@ -98,7 +96,7 @@ static op_fn *const widen[2][3][3][3] = {
 
 static void op_lea64_s(struct soft_cpu *c, const struct op *op)
 {
-	c->gpr[op->reg] = EA_s(c, op, 0, false);
+	c->gpr[op->reg] = EA_s(c, op);
 	return op_next(c, op);
 }
 
@@ -139,10 +137,13 @@ static void op_setcc(struct soft_cpu *c, const struct op *op)
 	uint8_t v = flags_test(c->aflags, op->n);
 
 	c->op = op;
-	if (op->flags & OP_MEM)
-		soft_st8(c, op_ea(c, op, 1, true), v);
-	else
-		*reg8(c, op->rm, op->flags & OP_HIGH_RM) = v;
+	soft_st8(c, op_ea(c, op, 1, true), v);
+	return op_next(c, op);
+}
+
+static void op_setcc_reg(struct soft_cpu *c, const struct op *op)
+{
+	*reg8(c, op->rm, op->flags & OP_HIGH_RM) = flags_test(c->aflags, op->n);
 	return op_next(c, op);
 }
 
@@ -288,7 +289,8 @@ static bool decode_mov(const struct decoded *d, struct op *op)
 	const ZydisDecodedOperand *o = d->operand;
 	bool imm = o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
 	bool store = o[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
-	unsigned s, full = int_simple_ea(d, op) ? 0 : 3;
+	const struct mov_row *row;
+	unsigned s;
 
 	for (unsigned i = 0; i < 2; i++)
 		if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -319,10 +321,11 @@ static bool decode_mov(const struct decoded *d, struct op *op)
 	}
 	if (s == 0)
 		byte_regs(op);
-	op->fn = mov[s][!(op->flags & OP_MEM) ? imm
-	                : !store              ? 2 + full
-	                : imm                 ? 4 + full
-	                                      : 3 + full];
+	row = &mov[s];
+	if (!(op->flags & OP_MEM))
+		op->fn = imm ? row->ri : row->rr;
+	else
+		op->fn = (!store ? row->rm : imm ? row->mi : row->mr)[int_form(d, op)];
 	return true;
 }
 
@@ -342,7 +345,8 @@ static bool decode_widen(const struct decoded *d, struct op *op, bool sign)
 		op->rm = (uint8_t)(op->rm * 8 + !!(op->flags & OP_HIGH_RM));
 	if (!(op->flags & OP_MEM))
 		op->flags |= OP_PURE;
-	op->fn = widen[sign][from][to][!(op->flags & OP_MEM) ? 0 : int_simple_ea(d, op) ? 1 : 2];
+	op->fn = op->flags & OP_MEM ? widen[sign][from][to].mem[int_form(d, op)]
+	                            : widen[sign][from][to].reg;
 	return op->fn != NULL;
 }
 
@@ -372,7 +376,7 @@ static bool decode_conditional(const struct decoded *d, struct op *op)
 		return plain(op, op->size == 8 && !(op->flags & OP_MEM) ? op_cmov64 : op_cmov,
 		             op->opcode & 15);
 	case ZYDIS_CATEGORY_SETCC:
-		return plain(op, op_setcc, op->opcode & 15);
+		return plain(op, op->flags & OP_MEM ? op_setcc : op_setcc_reg, op->opcode & 15);
 	case ZYDIS_CATEGORY_PREFETCH:
 	case ZYDIS_CATEGORY_NOP:
 	case ZYDIS_CATEGORY_WIDENOP:

@@ -1,7 +1,7 @@
 /* PUSH POP PUSHA POPA ENTER LEAVE. */
 #include "engine/soft/stack.h"
 
-static void op_push64(struct soft_cpu *c, const struct op *op)
+INT_GENERAL_FN op_push64_g(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t sp = c->gpr[CPU_RSP] - 8;
 
@@ -11,14 +11,40 @@ static void op_push64(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-static void op_pop64(struct soft_cpu *c, const struct op *op)
+static void op_push64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP] - 8;
+	void *p = soft_write_ptr(c, sp, 8);
+
+	if (unlikely(p == NULL))
+		return op_push64_g(c, op);
+	__builtin_memcpy(p, &c->gpr[op->reg], 8);
+	c->gpr[CPU_RSP] = sp;
+	return op_next(c, op);
+}
+
+/* POP RSP: the value wins. */
+INT_GENERAL_FN op_pop64_g(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t sp = c->gpr[CPU_RSP], v;
 
 	c->op = op;
 	v = soft_ld64(c, sp);
 	c->gpr[CPU_RSP] = sp + 8;
-	c->gpr[op->reg] = v; /* POP RSP: the value wins */
+	c->gpr[op->reg] = v;
+	return op_next(c, op);
+}
+
+static void op_pop64(struct soft_cpu *c, const struct op *op)
+{
+	uint64_t sp = c->gpr[CPU_RSP], v;
+	const void *p = soft_read_ptr(c, sp, 8);
+
+	if (unlikely(p == NULL))
+		return op_pop64_g(c, op);
+	__builtin_memcpy(&v, p, 8);
+	c->gpr[CPU_RSP] = sp + 8;
+	c->gpr[op->reg] = v;
 	return op_next(c, op);
 }
 

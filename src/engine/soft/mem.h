@@ -44,6 +44,21 @@ static inline struct tlb_entry *tlb_entry_sys(struct soft_cpu *c, gva_t va)
 	return &c->tlbs[0].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)];
 }
 
+/* Where size bytes lie in host memory when the TLB knows it and one page has them all; else NULL. */
+static inline void *soft_read_ptr(struct soft_cpu *c, gva_t va, unsigned size)
+{
+	const struct tlb_entry *e = tlb_entry(c, va);
+
+	return likely(((va + size - 1) & PAGE_MASK) == e->read) ? (void *)(e->addend + va) : NULL;
+}
+
+static inline void *soft_write_ptr(struct soft_cpu *c, gva_t va, unsigned size)
+{
+	const struct tlb_entry *e = tlb_entry(c, va);
+
+	return likely(((va + size - 1) & PAGE_MASK) == e->write) ? (void *)(e->addend + va) : NULL;
+}
+
 /* A TLB hit with all bytes in one page; c->tlb is the one for the current privilege. */
 #define SOFT_MEM(bits)                                                                         \
 	static inline uint##bits##_t soft_ld##bits(struct soft_cpu *c, gva_t va)               \

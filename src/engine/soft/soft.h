@@ -123,14 +123,19 @@ struct soft_exception {
 struct tlb_entry {
 	uint64_t read, write, exec;
 	uintptr_t addend;
-	gpa_t gpa;     /* of the page */
-	uint32_t page; /* mem_page(), UINT32_MAX for none */
-	uint32_t flags;
 };
 #define TLB_MISS 1ull /* no page address */
 
+/* What fast paths don't need of an entry. */
+struct tlb_page {
+	gpa_t gpa;
+	uint32_t page; /* mem_page(), UINT32_MAX for none */
+	uint32_t flags;
+};
+
 struct tlb {
 	struct tlb_entry e[TLB_SIZE];
+	struct tlb_page p[TLB_SIZE];
 };
 
 struct soft_cpu {

@@ -9,10 +9,10 @@
 #include "engine/soft/mmu.h"
 #include "engine/soft/run.h"
 
-static void entry_clear(struct tlb_entry *e)
+static void entry_clear(struct tlb *t, unsigned i)
 {
-	e->read = e->write = e->exec = TLB_MISS;
-	e->page = UINT32_MAX;
+	t->e[i].read = t->e[i].write = t->e[i].exec = TLB_MISS;
+	t->p[i].page = UINT32_MAX;
 }
 
 enum { TLB_GLOBAL = 1 };
@@ -21,14 +21,10 @@ void soft_tlb_flush(struct soft_cpu *c, bool keep_global)
 {
 	struct soft_run *r = c->run;
 
-	for (unsigned t = 0; t < 2; t++) {
-		for (unsigned i = 0; i < TLB_SIZE; i++) {
-			struct tlb_entry *e = &c->tlbs[t].e[i];
-
-			if (!keep_global || !(e->flags & TLB_GLOBAL))
-				entry_clear(e);
-		}
-	}
+	for (unsigned t = 0; t < 2; t++)
+		for (unsigned i = 0; i < TLB_SIZE; i++)
+			if (!keep_global || !(c->tlbs[t].p[i].flags & TLB_GLOBAL))
+				entry_clear(&c->tlbs[t], i);
 	if (!keep_global)
 		r->large = 0;
 	r->generation++;
@@ -44,7 +40,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
 		return;
 	}
 	for (unsigned t = 0; t < 2; t++)
-		entry_clear(&c->tlbs[t].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)]);
+		entry_clear(&c->tlbs[t], va >> PAGE_SHIFT & (TLB_SIZE - 1));
 	r->generation++;
 	r->key += 1ull << 16;
 }
@@ -81,7 +77,8 @@ static void check_canonical(struct soft_cpu *c, gva_t va)
 static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page *p,
                  const struct mmu_hit *hit)
 {
-	struct tlb_entry *e = &c->tlbs[user].e[va >> PAGE_SHIFT & (TLB_SIZE - 1)];
+	unsigned slot = va >> PAGE_SHIFT & (TLB_SIZE - 1);
+	struct tlb_entry *e = &c->tlbs[user].e[slot];
 	gva_t tag = va & PAGE_MASK;
 	bool slow = unlikely(c->dr[7] & 0xff) && watched(c, va);
 
@@ -90,9 +87,9 @@ static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page 
 	e->exec = p->exec ? tag : TLB_MISS;
 	e->write = TLB_MISS;
 	e->addend = (uintptr_t)hit->host - va;
-	e->gpa = hit->gpa & PAGE_MASK;
-	e->page = hit->page;
-	e->flags = p->global ? TLB_GLOBAL : 0;
+	c->tlbs[user].p[slot] = (struct tlb_page){.gpa = hit->gpa & PAGE_MASK,
+	                                          .page = hit->page,
+	                                          .flags = p->global ? TLB_GLOBAL : 0};
 	/* While the dirty log runs every store must be seen: its reader clears bits at any time. */
 	if (p->write && p->dirty && !slow && !hit->rom && c->machine->mem.dirty == NULL &&
 	    code_tag(c->vm, hit->page))
