@@ -393,8 +393,10 @@ static bool decode_conditional(const struct decoded *d, struct op *op)
 bool decode_move(struct soft_cpu *c, const struct decoded *d, struct op *op)
 {
 	switch (d->insn.mnemonic) {
-	case ZYDIS_MNEMONIC_MOV:
 	case ZYDIS_MNEMONIC_MOVNTI:
+		op->size = (uint8_t)(d->operand[0].size / 8); /* 32 bits in 16-bit code too */
+		return decode_mov(d, op);
+	case ZYDIS_MNEMONIC_MOV:
 		return decode_mov(d, op);
 	case ZYDIS_MNEMONIC_MOVZX:
 		return decode_widen(d, op, false);
