@@ -153,6 +153,8 @@ void catalogue_make(struct catalogue *c, enum insn_class class, enum case_mode m
 	struct form f = {0};
 
 	*c = (struct catalogue){0};
+	if (class == CLASS_NONE)
+		return;
 	for (unsigned k = 0; k < 256 * 4 * 4 * 2; k++) {
 		f = (struct form){.opcode = (uint8_t)k,
 		                  .prefix = prefixes[k >> 8 & 3],

@@ -191,8 +191,9 @@ static bool mask_is_safe(const struct cpu_case *c, const struct insn *n)
 		}
 		return true;
 	default:
-		/* Elements may wrap around at 64 KiB. */
-		return !is_vector_mask(n->i.mnemonic) || n->i.address_width != 16;
+		/* Elements may wrap around at 64 KiB, or be masked out where a segment ends. */
+		return !is_vector_mask(n->i.mnemonic) ||
+		       (n->i.address_width != 16 && c->mode < CASE_SEG32);
 	}
 }
 
@@ -304,9 +305,13 @@ static void dig_holes(struct cpu_case *c, const struct insn *n)
 	}
 }
 
-/* Accesses of several parts: which fault comes first is each processor's own. */
-static bool is_any_fault(const struct insn *n, enum insn_class class)
+/* Accesses of several parts, or alignment and limits: which fault comes first is the processor's own. */
+static bool is_any_fault(const struct insn *n, const struct gen_wish *w)
 {
+	enum insn_class class = w->class;
+
+	if (w->mode >= CASE_SEG32 && class >= CLASS_SSE)
+		return true;
 	switch (n->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CALL:
 	case ZYDIS_MNEMONIC_FNSAVE:
@@ -354,6 +359,6 @@ bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, str
 		clear_mm(c, &n, image);
 	dig_holes(c, &n);
 	c->undefined = insn_undefined(&n);
-	c->any_fault = is_any_fault(&n, w->class);
+	c->any_fault = is_any_fault(&n, w);
 	return true;
 }

@@ -14,6 +14,7 @@
 #include "compare.h"
 #include "gen.h"
 #include "machine/cpu.h"
+#include "sequence.h"
 
 #define SKIP        77
 #define SHOWN_MAX   10
@@ -21,10 +22,8 @@
 
 static const struct executor *const executors[2] = {&executor_native, &executor_soft};
 
-#define MODES_64  1u
-#define MODES_32  2u
-#define MODES_SEG 12u
-#define MODES_ALL 15u
+#define MODES_FLAT 3u /* 1 << enum case_mode */
+#define MODES_ALL  15u
 
 static const struct {
 	const char *name;
@@ -42,25 +41,35 @@ static const struct {
 	{"stack", CLASS_STACK, MODES_ALL, 20000},
 	{"flow", CLASS_FLOW, MODES_ALL, 20000},
 	{"trap", CLASS_TRAP, MODES_ALL, 10000},
-	{"bcd", CLASS_BCD, MODES_32 | MODES_SEG, 10000},
+	{"bcd", CLASS_BCD, MODES_ALL & ~(1u << CASE_64), 10000},
 	{"x87", CLASS_X87, MODES_ALL, 20000},
-	{"mmx", CLASS_MMX, MODES_64 | MODES_32, 20000},
-	{"sse", CLASS_SSE, MODES_64 | MODES_32, 40000},
-	{"sse-fp", CLASS_SSE_FP, MODES_64 | MODES_32, 40000},
-	{"avx", CLASS_AVX, MODES_64 | MODES_32, 40000},
-	{"avx-fp", CLASS_AVX_FP, MODES_64 | MODES_32, 40000},
-	{"crypto", CLASS_CRYPTO, MODES_64 | MODES_32, 20000},
-	{"xsave", CLASS_XSAVE, MODES_64 | MODES_32, 10000},
+	{"mmx", CLASS_MMX, MODES_ALL, 20000},
+	{"sse", CLASS_SSE, MODES_ALL, 40000},
+	{"sse-fp", CLASS_SSE_FP, MODES_ALL, 40000},
+	{"avx", CLASS_AVX, MODES_ALL, 40000},
+	{"avx-fp", CLASS_AVX_FP, MODES_ALL, 40000},
+	{"crypto", CLASS_CRYPTO, MODES_ALL, 20000},
+	{"xsave", CLASS_XSAVE, MODES_FLAT, 10000},
+	{"sequence", CLASS_NONE, MODES_ALL, 10000},
 };
 static const char *const mode_names[] = {"64", "32", "seg32", "seg16"};
 
 struct run {
 	struct gen_wish wish;
+	const struct sequences *sequences; /* or NULL: single instructions */
 	uint64_t seed;
 	bool strict;
 	unsigned cases, ended, failed; /* ended: reached the INT3 behind the code */
 	uint16_t covered[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 	uint16_t wrong[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+};
+
+struct options {
+	const char *class;
+	unsigned modes;
+	uint64_t seed, count;
+	int64_t only;
+	bool strict;
 };
 
 static struct box box[2];
@@ -155,19 +164,31 @@ static void report(struct run *r, uint64_t number, const struct cpu_case *c,
 	outcome_print(stdout, c, executors, o, box);
 }
 
+static bool make_case(const struct run *r, uint64_t number, struct cpu_case *c, struct image *image)
+{
+	struct rng rng = {rng_mix(r->seed) ^ rng_mix(number + ((uint64_t)r->wish.mode << 56))};
+
+	if (r->sequences) {
+		make_image(r, number, image);
+		gen_sequence(&rng, r->sequences, c);
+		return true;
+	}
+	for (unsigned tries = 0; tries < 100; tries++) {
+		make_image(r, number, image);
+		if (gen_single(&rng, &r->wish, c, image))
+			return true;
+	}
+	return false;
+}
+
 static void run_case(struct run *r, uint64_t number)
 {
 	static struct cpu_case c;
 	static struct image image;
 	static struct outcome o[2];
-	struct rng rng = {rng_mix(r->seed) ^ rng_mix(number + ((uint64_t)r->wish.mode << 56))};
-	unsigned tries = 0;
 
-	do {
-		make_image(r, number, &image);
-		if (tries++ == 100)
-			return;
-	} while (!gen_single(&rng, &r->wish, &c, &image));
+	if (!make_case(r, number, &c, &image))
+		return;
 	if (r->strict)
 		c.undefined = 0;
 	for (unsigned i = 0; i < 2; i++)
@@ -177,55 +198,63 @@ static void run_case(struct run *r, uint64_t number)
 		report(r, number, &c, o);
 }
 
-/* Names of the instructions that differed, and of those that never came up. */
-static void summarize(const struct run *r, const char *name)
+static void summarize_forms(const struct run *r)
 {
 	const struct catalogue *f = r->wish.forms;
 	unsigned covered = 0;
 
-	for (unsigned g = 0; g < f->groups; g++)
-		covered += r->covered[f->form[f->group[g]].mnemonic] != 0;
-	printf("%s, mode %s: %u cases of %u instructions (%u tried, %u%% without exception), %u "
-	       "differ\n",
-	       name, mode_names[r->wish.mode], r->cases, f->groups, covered,
-	       r->cases ? r->ended * 100 / r->cases : 0, r->failed);
+	for (unsigned g = 0; g < f->groups; g++) {
+		uint16_t m = f->form[f->group[g]].mnemonic;
+
+		covered += r->covered[m] != 0;
+		if (!r->covered[m] && r->cases > f->groups * 20)
+			printf("  never tried: %s\n", ZydisMnemonicGetString(m));
+	}
+	printf("  %u of %u instructions tried\n", covered, f->groups);
 	for (unsigned m = 0; m <= ZYDIS_MNEMONIC_MAX_VALUE; m++)
 		if (r->wrong[m])
 			printf("  %s: %u of %u\n", ZydisMnemonicGetString(m), r->wrong[m],
 			       r->covered[m]);
-	for (unsigned g = 0; g < f->groups; g++) {
-		uint16_t m = f->form[f->group[g]].mnemonic;
+}
 
-		if (!r->covered[m] && r->cases > f->groups * 20)
-			printf("  never tried: %s\n", ZydisMnemonicGetString(m));
-	}
+static void summarize(const struct run *r, const char *name)
+{
+	printf("%s, mode %s: %u cases, %u%% without exception, %u differ\n", name,
+	       mode_names[r->wish.mode], r->cases, r->cases ? r->ended * 100 / r->cases : 0,
+	       r->failed);
+	if (!r->sequences)
+		summarize_forms(r);
 }
 
 /* 0, or 1 when something differed or nothing was tested. */
-static int run_class(unsigned k, enum case_mode mode, uint64_t seed, uint64_t count, int64_t only,
-                     bool strict)
+static int run_class(unsigned k, enum case_mode mode, const struct options *o)
 {
-	static struct run r;
+	uint64_t count = o->count ? o->count : classes[k].count;
+	static struct sequences sequences;
 	struct catalogue forms;
-	int rc;
+	static struct run r;
 
-	catalogue_make(&forms, classes[k].class, mode);
 	memset(&r, 0, sizeof(r));
+	catalogue_make(&forms, classes[k].class, mode);
+	if (classes[k].class == CLASS_NONE) {
+		sequences_make(&sequences, mode);
+		r.sequences = &sequences;
+	}
 	r.wish = (struct gen_wish){classes[k].class, mode, &forms};
-	r.seed = seed;
-	r.strict = strict;
-	if (forms.n == 0)
+	r.seed = o->seed;
+	r.strict = o->strict;
+	if (!r.sequences && forms.n == 0) {
 		printf("%s, mode %s: the processor has none\n", classes[k].name, mode_names[mode]);
-	else if (only >= 0)
-		run_case(&r, (uint64_t)only);
-	else
-		for (uint64_t i = 0; i < count; i++)
-			run_case(&r, i);
-	if (forms.n > 0)
-		summarize(&r, classes[k].name);
-	rc = r.failed != 0 || (forms.n > 0 && r.cases == 0);
+		catalogue_free(&forms);
+		return 0;
+	}
+	for (uint64_t i = 0; i < (o->only >= 0 ? 1 : count); i++)
+		run_case(&r, o->only >= 0 ? (uint64_t)o->only : i);
+	summarize(&r, classes[k].name);
 	catalogue_free(&forms);
-	return rc;
+	if (r.sequences)
+		sequences_free(&sequences);
+	return r.failed != 0 || r.cases == 0;
 }
 
 static int open_executors(void)
@@ -242,14 +271,6 @@ static int open_executors(void)
 	}
 	return 0;
 }
-
-struct options {
-	const char *class;
-	unsigned modes;
-	uint64_t seed, count;
-	int64_t only;
-	bool strict;
-};
 
 static uint64_t environment(const char *name, uint64_t otherwise)
 {
@@ -314,7 +335,6 @@ int main(int argc, char **argv)
 	printf("seed %" PRIu64 "\n", o.seed);
 	for (unsigned m = 0; m < ARRAY_LEN(mode_names); m++)
 		if (o.modes & classes[k].modes & 1u << m)
-			rc |= run_class(k, m, o.seed, o.count ? o.count : classes[k].count, o.only,
-			                o.strict);
+			rc |= run_class(k, m, &o);
 	return rc;
 }
