@@ -34,7 +34,8 @@ static time_t deadline;
 static void end(int code, const char *text, const char *what)
 {
 	fflush(stdout);
-	fprintf(stderr, "expect: %s '%s'\n", text, what);
+	fprintf(stderr, "expect: %s '%s'%s\n", text, what,
+	        gone && WIFSIGNALED(status) ? ": it was killed by a signal" : "");
 	if (!gone)
 		kill(child, SIGTERM);
 	exit(code);

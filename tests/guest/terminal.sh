@@ -12,14 +12,14 @@ trap 'rm -rf "$dir"' EXIT
 "$expect" 200 "$casulo" boot --engine "$engine" --net none --kernel "$dir/vmlinuz" \
 	--initrd "$dir/initrd" --append "console=ttyS0 quiet panic=-1" <<'END'
 wait guest: user space
-wait / #
+wait ~ #
 send echo answer $((6 * 7))\r
 wait answer 42
-wait / #
-send sleep 1000\r
-wait sleep 1000
+wait ~ #
+send echo $((8 * 8)); sleep 1000\r
+wait 64
 send \x03
-wait / #
+wait ~ #
 send \x1dh
 wait quits
 send echo still $((50 + 1))\r
