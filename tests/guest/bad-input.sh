@@ -43,6 +43,8 @@ try 2 "unknown network" --kernel "$kernel" --net carrier-pigeon
 try 2 "unknown console" --kernel "$kernel" --console teletype
 try 2 "unknown disk format 'vhs'" --kernel "$kernel" --disk "$kernel,format=vhs"
 try 2 "unknown device" --kernel "$kernel" --device toaster
+try 2 "unknown console 'teletype'" --kernel "$kernel" --device virtio-console=teletype
+try 2 "two consoles want stdio" --kernel "$kernel" --console stdio --device virtio-console=stdio
 
 try 1 "cannot open kernel '$dir/none'.*--kernel" --kernel "$dir/none"
 try 1 "is a directory" --kernel "$dir"
@@ -57,6 +59,8 @@ try 1 "truncated" --kernel "$dir/cut"
 try 1 "cannot open initial RAM disk '$dir/none'.*--initrd" --kernel "$kernel" --initrd "$dir/none"
 try 1 "$dir/none" --kernel "$kernel" --disk "$dir/none"
 try 1 "$dir" --kernel "$kernel" --disk "$dir"
+try 1 "cannot write console file '$dir/none/x'" --kernel "$kernel" --device "virtio-console=file=$dir/none/x"
+try 1 "cannot write console file '$dir/none/x'" --kernel "$kernel" --debugcon "file=$dir/none/x"
 try 1 "not a firmware image" --bios "$dir/text"
 if [ "$(id -u)" -ne 0 ]; then
 	cp "$kernel" "$dir/secret"
