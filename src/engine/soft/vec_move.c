@@ -39,12 +39,13 @@ static inline __attribute__((always_inline)) void load(struct soft_cpu *c, const
 {
 	struct fpu_area *f = fpu_area(c);
 	const uint8_t *from;
+	uint64_t low = 0;
 
 	check(c, op, vex);
 	from = vec_read(c, address(c, op, len, false), len);
 	if (len < 16) {
-		f->xmm[op->reg].q[0] = len == 8 ? *(const uint64_t *)from : *(const uint32_t *)from;
-		f->xmm[op->reg].q[1] = 0;
+		memcpy(&low, from, len);
+		f->xmm[op->reg] = (struct vec128){{low, 0}};
 	} else {
 		memcpy(&f->xmm[op->reg], from, 16);
 	}
