@@ -208,17 +208,17 @@ static void state_from_elsewhere(void **state)
 static void arena_is_emptied(void **state)
 {
 	struct soft_cpu *c = vec_run_cpu();
-	uint8_t insn[] = {0xc4, 0, 0, 0, 0}; /* VEX, L 0 and 1 */
+	uint8_t insn[] = {0xc4, 0, 0, 0, 0}; /* VEX, L and W 0 and 1 */
 	unsigned emptied = 0;
 	uint32_t used = 0;
 
-	for (unsigned i = 0; i < 46 * 4096; i++) {
-		unsigned reg = i & 15, v = i >> 4 & 15, rm = i >> 8 & 15, k = i >> 13;
+	for (unsigned i = 0; i < 92 * 4096; i++) {
+		unsigned reg = i & 15, v = i >> 4 & 15, rm = i >> 8 & 15, k = i >> 14;
 		struct vec_state s = fresh();
 
 		/* 0xd8..0xdf, 0xe8..0xef, 0xf8..0xfe: arithmetic of three registers */
 		insn[1] = (uint8_t)((reg & 8 ? 0 : 0x80) | 0x40 | (rm & 8 ? 0 : 0x20) | 1);
-		insn[2] = (uint8_t)((~v & 15) << 3 | 1 | (i >> 12 & 1) << 2);
+		insn[2] = (uint8_t)((~v & 15) << 3 | 1 | (i >> 12 & 1) << 2 | (i >> 13 & 1) << 7);
 		insn[3] = (uint8_t)(0xd8 + k % 8 + k / 8 * 16);
 		insn[4] = (uint8_t)(0xc0 | (reg & 7) << 3 | (rm & 7));
 		s.fpu.xmm[rm].q[0] = 1;
