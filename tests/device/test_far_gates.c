@@ -345,14 +345,14 @@ static void descriptors_are_shown_to_who_may_see_them(void **state)
 		unsigned ring, sel, lar, limit;
 		bool sees, has_limit, reads, writes;
 	} rows[] = {
-		{0, KDATA, 0xc09300, 0xffffffff, true, true, true, true},
+		{0, KDATA, 0xcf9300, 0xffffffff, true, true, true, true},
 		{3, KDATA, 0, 0, false, false, false, false},
-		{3, UDATA, 0xc0f300, 0xffffffff, true, true, true, true},
-		{3, CONFORMING, 0xc09f00, 0xffffffff, true, true, true, false},
-		{0, EXEC_ONLY, 0xc09900, 0xffffffff, true, true, false, false},
-		{0, READ_ONLY, 0xc09100, 0xffffffff, true, true, true, false},
+		{3, UDATA, 0xcff300, 0xffffffff, true, true, true, true},
+		{3, CONFORMING, 0xcf9f00, 0xffffffff, true, true, true, false},
+		{0, EXEC_ONLY, 0xcf9900, 0xffffffff, true, true, false, false},
+		{0, READ_ONLY, 0xcf9100, 0xffffffff, true, true, true, false},
 		{0, TSS, 0x008b00, 0x7ff, true, true, false, false},
-		{3, GATE, 0x00ec00, 0, true, false, false, false},
+		{3, GATE, 0x01ec00, 0, true, false, false, false},
 		{0, 0, 0, 0, false, false, false, false},
 		{0, GDT_END, 0, 0, false, false, false, false},
 	};

@@ -243,6 +243,20 @@ static void a_stack_that_is_no_address(void **state)
 	assert_int_equal(frame(true).rsp, 1ull << 47 | 0x100);
 }
 
+/* Bytes behind the first one change: what was undefined is not any more. */
+GUEST(undefined, 64, ".byte 0x0f, 0x20, 0xc8");
+GUEST(privileged, 64, "clts; nop");
+
+static void undefined_code_can_change(void **state)
+{
+	guest_long(&g);
+	guest_ring3(&g);
+	assert_int_equal(RUN(undefined), EXC_UD);
+	guest_ring3(&g);
+	g.s.rip = AT_CODE;
+	assert_int_equal(RUN(privileged), EXC_GP);
+}
+
 /* System calls */
 
 GUEST(call_kernel, 64, "syscall; ud2");
@@ -374,6 +388,7 @@ int main(void)
 		cmocka_unit_test(a_page_fault_on_the_handlers_stack),
 		cmocka_unit_test(cr2_is_the_second_page_faults),
 		cmocka_unit_test(a_stack_that_is_no_address),
+		cmocka_unit_test(undefined_code_can_change),
 		cmocka_unit_test(syscall_and_sysret),
 		cmocka_unit_test(null_segments),
 		cmocka_unit_test(a_64_bit_call_gate),

@@ -195,6 +195,8 @@ int decode_op(struct soft_cpu *c, const uint8_t *bytes, size_t len, uint64_t rip
 		                         status == ZYDIS_STATUS_NO_MORE_DATA
 		                 ? op_too_long
 		                 : op_undefined;
+		/* The verdict depends on all of the bytes: any change of them is one of the code. */
+		op->len = (uint8_t)len;
 		d->ends = true;
 	} else {
 		fill_common(d, op);

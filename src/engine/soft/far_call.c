@@ -106,9 +106,11 @@ static void op_sysexit(struct soft_cpu *c, const struct op *op)
 	uint16_t cs = c->sysenter_cs & 0xfffc;
 
 	c->op = op;
+	if (seg_is_real(c) || c->cpl != 0)
+		soft_fault_error(c, EXC_GP, 0);
 	if (seg_is_long(c))
 		soft_fault(c, EXC_UD);
-	if (seg_is_real(c) || c->cpl != 0 || cs == 0)
+	if (cs == 0)
 		soft_fault_error(c, EXC_GP, 0);
 	c->gpr[CPU_RSP] = (uint32_t)c->gpr[CPU_RCX];
 	load_flat(c, (uint16_t)((cs + 16) | 3), (uint16_t)((cs + 24) | 3), FLAT_CODE32);

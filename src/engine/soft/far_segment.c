@@ -133,7 +133,7 @@ static NOINLINE void do_lar_lsl(struct soft_cpu *c, const struct op *op)
 	set_zero(c, ok);
 	if (ok)
 		reg_set(c, op->reg, op->size, false,
-		        op->n ? d.hi & 0xf0ff00 : seg_unpack(&d).limit);
+		        op->n ? d.hi & 0xffff00 : seg_unpack(&d).limit);
 }
 OP_OF(lar_lsl)
 
