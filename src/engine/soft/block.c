@@ -1,7 +1,7 @@
 /*
  * The decoded-block cache of one vCPU: an arena of blocks and a hash table by guest-physical address
- * and mode.  When the arena, or that of the vector stubs, is full everything is dropped.  Only the dispatch loop allocates, when no
- * block executes.
+ * and mode.  When the arena, or that of the vector stubs, is full everything is dropped.  Only the
+ * dispatch loop allocates, when no block executes.
  */
 #include <errno.h>
 #include <string.h>
