@@ -204,6 +204,58 @@ static void state_from_elsewhere(void **state)
 	assert_int_equal(s.vector, -1);
 }
 
+static struct {
+	unsigned reads, writes;
+	uint64_t offset[4], value[4];
+	unsigned size[4];
+} seen;
+
+static uint64_t device_read(void *dev, uint64_t offset, unsigned size)
+{
+	seen.size[seen.reads] = size;
+	seen.offset[seen.reads++] = offset;
+	return 0x1111111111111111 * (offset / 8 + 1);
+}
+
+static void device_write(void *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+	seen.size[seen.writes] = size;
+	seen.value[seen.writes] = value;
+	seen.offset[seen.writes++] = offset;
+}
+
+/* A device sees a vector as accesses of 8 bytes, or of 4 where it is aligned to that only. */
+static void vectors_reach_devices(void **state)
+{
+	static const struct bus_ops ops = {device_read, device_write, 8};
+	static const uint8_t load[] = {0x41, 0x0f, 0x10, 0x02}, /* movups xmm0, [r10] */
+		store[] = {0x41, 0x0f, 0x11, 0x02};
+	struct bus_range range = {.base = 0xd0000000, .len = 64, .ops = &ops, .name = "vector"};
+	struct machine *m = vec_run_cpu()->machine;
+	struct vec_state s = fresh();
+	struct err e;
+
+	assert_int_equal(bus_add(&m->mmio, &range, &e), 0);
+	s.gpr[10] = 0xd0000010;
+	memset(&seen, 0, sizeof(seen));
+	vec_run_soft(load, sizeof(load), false, false, &s);
+	assert_int_equal(s.vector, -1);
+	assert_int_equal(seen.reads, 2);
+	assert_int_equal(seen.size[0], 8);
+	assert_int_equal(seen.offset[1], 0x18);
+	assert_true(s.fpu.xmm[0].q[0] == 0x3333333333333333);
+	assert_true(s.fpu.xmm[0].q[1] == 0x4444444444444444);
+	s.gpr[10] = 0xd0000004;
+	vec_run_soft(store, sizeof(store), false, false, &s);
+	assert_int_equal(seen.writes, 3);
+	assert_int_equal(seen.size[0], 4);
+	assert_int_equal(seen.size[1], 8);
+	assert_int_equal(seen.size[2], 4);
+	assert_int_equal(seen.offset[1], 8);
+	assert_true(seen.value[1] == 0x4444444433333333);
+	bus_del(&m->mmio, &range);
+}
+
 /* More different instructions than the arena holds: it is emptied and filled again. */
 static void arena_is_emptied(void **state)
 {
@@ -251,6 +303,7 @@ int main(void)
 		cmocka_unit_test(x87_exceptions_by_interrupt),
 		cmocka_unit_test(simd_exceptions_need_the_system),
 		cmocka_unit_test(state_from_elsewhere),
+		cmocka_unit_test(vectors_reach_devices),
 		cmocka_unit_test(arena_is_emptied),
 	};
 

@@ -198,14 +198,29 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
 	}
 }
 
+/* Devices see an access of any length as its largest aligned pieces. */
+static unsigned piece(gpa_t gpa, unsigned len)
+{
+	unsigned n = 8;
+
+	while (n > len || (gpa & (n - 1)))
+		n /= 2;
+	return n;
+}
+
 static void hit_read(struct soft_cpu *c, const struct mmu_hit *h, void *buf, unsigned len)
 {
 	if (h->host != NULL) {
 		memcpy(buf, h->host, len);
 		return;
 	}
-	for (unsigned i = 0; i < len; i++)
-		((uint8_t *)buf)[i] = (uint8_t)mmio_load(c, h->gpa + i, 1);
+	for (unsigned i = 0, n; i < len; i += n) {
+		uint64_t v;
+
+		n = piece(h->gpa + i, len - i);
+		v = mmio_load(c, h->gpa + i, n);
+		memcpy((uint8_t *)buf + i, &v, n);
+	}
 }
 
 static void hit_write(struct soft_cpu *c, const struct mmu_hit *h, const void *buf, unsigned len)
@@ -213,8 +228,13 @@ static void hit_write(struct soft_cpu *c, const struct mmu_hit *h, const void *b
 	if (h->rom)
 		return;
 	if (h->host == NULL) {
-		for (unsigned i = 0; i < len; i++)
-			mmio_store(c, h->gpa + i, 1, ((const uint8_t *)buf)[i]);
+		for (unsigned i = 0, n; i < len; i += n) {
+			uint64_t v = 0;
+
+			n = piece(h->gpa + i, len - i);
+			memcpy(&v, (const uint8_t *)buf + i, n);
+			mmio_store(c, h->gpa + i, n, v);
+		}
 		return;
 	}
 	memcpy(h->host, buf, len);
