@@ -1,8 +1,12 @@
 #!/bin/sh
-# Boot protocols end to end: small kernels of each kind run on the software engine and tell what they got.
-# usage: boot.sh CASULO KERNELS
+# Boot protocols end to end: small kernels of each kind run and tell what they got.
+# usage: boot.sh CASULO KERNELS [ENGINE]
 set -u
-casulo=$1 kernels=$2
+casulo=$1 kernels=$2 engine=${3-soft}
+if [ "$engine" = kvm ] && ! (exec 3<>/dev/kvm) 2>/dev/null; then
+	echo "needs /dev/kvm"
+	exit 77
+fi
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 failed=0
@@ -11,7 +15,7 @@ failed=0
 check() {
 	name=$1 code=$2 want=$3
 	shift 3
-	"$casulo" boot --engine soft --net none --console "file=$dir/out" --timeout 20 "$@" 2>"$dir/err"
+	"$casulo" boot --engine "$engine" --net none --console "file=$dir/out" --timeout 20 "$@" 2>"$dir/err"
 	got=$?
 	if [ $got -ne "$code" ] || [ "$(cat "$dir/out")" != "$want" ]; then
 		echo "FAIL $name: exit code $got, not $code"
