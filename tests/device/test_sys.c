@@ -359,6 +359,23 @@ static void data_breakpoints_report_behind_the_access(void **state)
 	assert_int_equal(RUN(dr6), EXC_GP);
 }
 
+GUEST(kick_self, 64,
+      "mov $5, %eax; xor %ebx, %ebx; xor %ecx, %ecx; vmmcall; mov %rax, %rsi;"
+      "hlt; inc %edi; hlt; inc %edi");
+GUEST(call_unknown, 64, "mov $1234, %eax; vmmcall; hlt");
+
+static void a_kick_ends_one_hlt(void **state)
+{
+	guest_long(&g);
+	g.s.gpr[CPU_RDI] = 0;
+	assert_int_equal(RUN(kick_self), -1);
+	assert_int_equal(g.s.gpr[CPU_RSI], 0);
+	assert_int_equal(g.s.gpr[CPU_RDI], 1);
+	guest_long(&g);
+	assert_int_equal(RUN(call_unknown), -1);
+	assert_int_equal((int64_t)g.s.gpr[CPU_RAX], -1000);
+}
+
 GUEST(cli, 64, "cli; hlt");
 
 static void the_interrupt_flag_is_iopls(void **state)
@@ -445,6 +462,7 @@ int main(void)
 		cmocka_unit_test(bases_of_fs_and_gs),
 		cmocka_unit_test(data_breakpoints_report_behind_the_access),
 		cmocka_unit_test(the_interrupt_flag_is_iopls),
+		cmocka_unit_test(a_kick_ends_one_hlt),
 		cmocka_unit_test(the_clock_page_tells_the_time),
 	};
 

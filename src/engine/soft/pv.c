@@ -10,6 +10,9 @@
  * Steal time.  While it should run, a vCPU's thread uses processor time; what is missing to the time
  * that has passed, others got.  Added up when a vCPU leaves the engine, and on interrupts every 10 ms.
  *
+ * A kick (hypercall 5) ends another vCPU's HLT, even one without interrupts: spin locks that have spun
+ * for long wait like that, so that the holder gets the processor.
+ *
  * All pages are the guest's memory: it may point them anywhere, and then only harms itself.
  */
 #include <errno.h>
@@ -225,6 +228,28 @@ void pv_eoi_poll(struct soft_cpu *c)
 	} else {
 		ic->ops->eoi(ic);
 	}
+}
+
+void pv_kick(struct soft_cpu *c, uint32_t apic_id)
+{
+	struct machine *m = c->machine;
+	struct soft_cpu *to;
+
+	if (apic_id >= m->cpus || m->vcpu[apic_id].engine_data == NULL)
+		return;
+	to = m->vcpu[apic_id].engine_data;
+	atomic_store(&to->pv_kick, true);
+	vcpu_request(&m->vcpu[apic_id], VCPU_REQ_INTERRUPT);
+}
+
+bool pv_kicked(struct soft_cpu *c)
+{
+	if (likely(!atomic_load_explicit(&c->pv_kick, memory_order_relaxed)))
+		return false;
+	atomic_store(&c->pv_kick, false);
+	c->halted = false;
+	atomic_store(&c->vcpu->mp, CPU_MP_RUNNING);
+	return true;
 }
 
 static uint64_t *field(struct soft_cpu *c, uint32_t msr)

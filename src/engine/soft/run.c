@@ -91,18 +91,21 @@ static bool look_around(struct soft_cpu *c, enum engine_exit *how)
 		*how = ENGINE_EXIT_SHUTDOWN;
 		return true;
 	}
-	atomic_fetch_and(c->requests, ~(uint32_t)(VCPU_REQ_ENGINE | VCPU_REQ_INTERRUPT));
-	code_serve(c);
-	if (atomic_exchange(&r->kicked, false) ||
-	    (requests & (VCPU_REQ_EXIT | VCPU_REQ_INIT | VCPU_REQ_SIPI))) {
-		*how = ENGINE_EXIT_KICK;
-		return true;
+	/* Whoever wants something raises a request, after having said what. */
+	if (requests != 0) {
+		atomic_fetch_and(c->requests, ~(uint32_t)(VCPU_REQ_ENGINE | VCPU_REQ_INTERRUPT));
+		code_serve(c);
+		if (atomic_exchange(&r->kicked, false) ||
+		    (requests & (VCPU_REQ_EXIT | VCPU_REQ_INIT | VCPU_REQ_SIPI))) {
+			*how = ENGINE_EXIT_KICK;
+			return true;
+		}
 	}
 	take_events(c, requests);
 	if (unlikely(c->cpl == 3 && r->user_ns == 0))
 		r->user_ns = loop_now() - r->started_ns;
 	*how = ENGINE_EXIT_HALT;
-	return c->halted;
+	return c->halted && !pv_kicked(c);
 }
 
 static void run_block(struct soft_cpu *c, const struct block *b)

@@ -179,6 +179,7 @@ struct soft_cpu {
 	uint64_t pv_times;     /* generation of the times that the guest's clock page shows; */
 	int64_t pv_tsc_offset; /* and the tsc_offset */
 	uint64_t pv_ran_since, pv_cpu_since; /* ns: steal time is known up to here */
+	_Atomic bool pv_kick;                /* another vCPU wants this one out of HLT */
 
 	struct soft_exception exc;
 	jmp_buf *catch; /* run.c's; soft_raise() lands there */
@@ -263,6 +264,9 @@ void soft_deliver(struct soft_cpu *c, enum soft_event kind, const struct soft_ex
 void soft_exception(struct soft_cpu *c, const struct soft_exception *x);
 
 /* pv.c */
+void pv_kick(struct soft_cpu *c,
+             uint32_t apic_id);     /* wakes a vCPU from HLT, the next one if it runs */
+bool pv_kicked(struct soft_cpu *c); /* takes such a kick: HLT ends */
 int pv_msr_read(struct soft_cpu *c, uint32_t msr, uint64_t *value); /* -ENOENT: not one of pv's */
 int pv_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value); /* -EINVAL: #GP */
 void pv_resumed(struct soft_cpu *c);  /* before running after a wait: steal time */

@@ -55,6 +55,9 @@ int soft_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	const struct soft_run *r = c->run;
 
 	memset(out, 0, sizeof(*out));
+	/* A kick that has arrived is not lost. */
+	if (c->halted)
+		pv_kicked(c);
 	COPY_ALL(out, c);
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rip = c->rip;
@@ -146,6 +149,7 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 	c->shadow = in->interrupt_shadow;
 	c->halted = in->mp == CPU_MP_HALTED;
 	c->shutdown = false;
+	atomic_store(&c->pv_kick, false);
 	c->op = &c->run->fetch;
 	set_events(c, in);
 	soft_tlb_flush(c, false);

@@ -20,7 +20,7 @@ void system_abilities(struct cpuid_wish *w)
 	/* SYSCALL, RDTSCP */
 	w->fe1_edx |= 1u << 11 | 1u << 27;
 	w->pv_features |= PV_CLOCKSOURCE | PV_CLOCKSOURCE2 | PV_NOP_IO_DELAY | PV_STEAL_TIME |
-	                  PV_EOI | PV_CLOCK_STABLE;
+	                  PV_EOI | PV_UNHALT | PV_CLOCK_STABLE;
 }
 
 /* May the interrupt flag be changed?  Without VME and PVI IOPL decides, in v86 mode only 3 will do. */
@@ -40,14 +40,29 @@ static void op_cli(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+/* What was pending while the flag was clear must be seen now.  Apart, so that op_sti() stays small. */
+static void __attribute__((noinline)) look_for_interrupts(struct soft_cpu *c)
+{
+	struct intc *ic = c->vcpu->intc;
+
+	if (ic != NULL && (c->pv_eoi_set || ic->ops->pending(ic)))
+		sys_look(c);
+}
+
+/* Events wait for the block's end: with another instruction in it that one is in the shadow anyway. */
 static void op_sti(struct soft_cpu *c, const struct op *op)
 {
 	c->op = op;
 	check_iopl(c);
-	if (!(c->eflags & FLAG_IF))
-		c->shadow = 1;
+	if (c->eflags & FLAG_IF)
+		return op_next(c, op);
 	c->eflags |= FLAG_IF;
-	return sys_leave(c, op);
+	if (op->flags & OP_LAST) {
+		c->shadow = 1;
+		return sys_leave(c, op);
+	}
+	look_for_interrupts(c);
+	return op_next(c, op);
 }
 
 static void op_hlt(struct soft_cpu *c, const struct op *op)
@@ -111,12 +126,21 @@ static void op_xsetbv(struct soft_cpu *c, const struct op *op)
 	return sys_leave(c, op);
 }
 
-/* KVM's hypercalls: none is offered by the features that CPUID shows. */
+/* KVM's hypercalls (Linux Documentation/virt/kvm/x86/hypercalls.rst): number in RAX, RBX, RCX... */
+#define HC_KICK_CPU 5 /* flags, APIC id */
+#define HC_ENOSYS   -1000
+#define HC_EPERM    -1
+
 static void op_hypercall(struct soft_cpu *c, const struct op *op)
 {
-	const int64_t enosys = -1000, eperm = -1;
-	int64_t result = c->cpl != 0 ? eperm : enosys;
+	int64_t result = HC_ENOSYS;
 
+	if (c->cpl != 0) {
+		result = HC_EPERM;
+	} else if (c->gpr[CPU_RAX] == HC_KICK_CPU) {
+		pv_kick(c, (uint32_t)c->gpr[CPU_RCX]);
+		result = 0;
+	}
 	c->gpr[CPU_RAX] = (c->mode & MODE_BITS) == MODE_64 ? (uint64_t)result : (uint32_t)result;
 	return op_next(c, op);
 }
@@ -134,6 +158,9 @@ static bool decode_small(struct decoded *d, struct op *op)
 	case ZYDIS_MNEMONIC_CLI:
 		op->fn = op_cli;
 		return true;
+	case ZYDIS_MNEMONIC_STI:
+		op->fn = op_sti;
+		return true;
 	case ZYDIS_MNEMONIC_CPUID:
 		op->fn = op_cpuid;
 		return true;
@@ -149,9 +176,6 @@ static bool decode_small(struct decoded *d, struct op *op)
 	}
 	d->ends = true;
 	switch (d->insn.mnemonic) {
-	case ZYDIS_MNEMONIC_STI:
-		op->fn = op_sti;
-		return true;
 	case ZYDIS_MNEMONIC_HLT:
 		op->fn = op_hlt;
 		return true;
