@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "dev/firmware/bios.h"
+#include "engine/soft/engine.h"
 #include "vm/engines.h"
 #include "vm/vm.h"
 
@@ -237,6 +238,8 @@ static int boot(struct boot *b)
 		print_plan(b);
 		return EXIT_OK;
 	}
+	if (b->args.interpret)
+		engine_soft_translate_after(0);
 	say(b, "engine %s: %s", b->choice.engine->name, b->choice.reason);
 	say(b, "boot %s", b->plan.boot);
 	r = run(b, &e);

@@ -7,7 +7,7 @@
 
 struct boot_args {
 	struct vm_spec spec;
-	bool dry_run, json, stats, help, quiet;
+	bool dry_run, json, stats, help, quiet, interpret;
 	uint64_t timeout; /* s; 0: none */
 };
 

@@ -71,6 +71,14 @@ static int set_timeout(void *ctx, const char *value, struct err *e)
 	return num_parse_u64(value, "--timeout", 1, 1000000, &a->timeout, e);
 }
 
+static int set_interpret(void *ctx, const char *value, struct err *e)
+{
+	struct boot_args *a = ctx;
+
+	a->interpret = true;
+	return 0;
+}
+
 static int set_device(void *ctx, const char *value, struct err *e)
 {
 	struct boot_args *a = ctx;
@@ -89,6 +97,7 @@ const struct option_def boot_options[] = {
 	{"cpus", "N", "processors (default: 1)", set_cpus},
 	{"memory", "SIZE", "RAM, as 512M or 2G (default: 512M)", set_memory},
 	{"engine", "auto|kvm|soft", "what executes the guest (default: auto)", set_engine},
+	{"interpret", NULL, "engine soft: translate nothing (to hunt a defect)", set_interpret},
 	{"console", "stdio|pty|file=F|none", "serial console (default: stdio)", set_console},
 	{"debugcon", "stderr|file=F", "debug console at port 0x402", set_debugcon},
 	{"device", "virtio-console[=CONSOLE]", "one more console, as --console (default: pty)",

@@ -10,7 +10,7 @@
 #include "engine/soft/code.h"
 #include "engine/soft/int.h"
 #include "engine/soft/mmu.h"
-#include "engine/soft/run.h"
+#include "engine/soft/native.h"
 #include "engine/soft/vec.h"
 
 #define ARENA_SIZE (128 * MIB)
@@ -65,6 +65,7 @@ void block_cache_drop(struct soft_cpu *c)
 	memset(bc->bucket, 0, sizeof(bc->bucket));
 	memset(c->run->jump, 0, sizeof(c->run->jump));
 	c->run->link = NULL;
+	native_reset(c);
 }
 
 static void op_behind(struct soft_cpu *c, const struct op *op)
@@ -209,13 +210,15 @@ static struct block *block_new(struct soft_cpu *c, const struct fetch *f, uint64
 	struct block **bucket, *b;
 	size_t most = sizeof(*b) + (BLOCK_OPS + 2) * sizeof(struct op) + BLOCK_BYTES + 64;
 
-	if (bc->used + most > ARENA_SIZE || vec_full(c))
+	if (bc->used + most > ARENA_SIZE || vec_full(c) ||
+	    (c->native.code != NULL && native_is_full(c->native.code)))
 		block_cache_drop(c);
 	b = (struct block *)(bc->arena + bc->used);
 	*b = (struct block){.gpa = f->gpa, .mode = mode, .page = f->page, .now = &never_changes};
 	if (f->page != UINT32_MAX)
 		b->now = &c->vm->page[f->page].version;
 	decode_trusted(c, b, f, rip);
+	native_block_entry(c, b);
 	bc->used = align_up((size_t)(b->bytes + b->len - bc->arena), 64);
 	bucket = bucket_of(c, f->gpa, mode);
 	b->next = *bucket;

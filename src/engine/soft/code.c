@@ -3,7 +3,8 @@
 
 #include <sched.h>
 
-#include "engine/soft/run.h"
+#include "engine/soft/flat.h"
+#include "engine/soft/native.h"
 
 static uint64_t chunks(unsigned offset, unsigned len)
 {
@@ -18,6 +19,7 @@ static void drop_page(struct soft_cpu *c, uint32_t page)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			if (c->tlbs[t].p[i].page == page)
 				c->tlbs[t].e[i].write = TLB_MISS;
+	flat_drop_page(c, page);
 }
 
 static void drop_all(struct soft_cpu *c)
@@ -25,11 +27,14 @@ static void drop_all(struct soft_cpu *c)
 	for (unsigned t = 0; t < 2; t++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			c->tlbs[t].e[i].write = TLB_MISS;
+	flat_drop_writes(c);
 }
 
 void code_serve(struct soft_cpu *c)
 {
 	uint64_t epoch = atomic_load(&c->vm->epoch);
+
+	native_sweep(c);
 
 	if (atomic_load(&c->run->ack) == epoch)
 		return;
@@ -82,6 +87,19 @@ uint32_t code_mark(struct soft_cpu *c, uint32_t page, unsigned offset, unsigned 
 	return version;
 }
 
+/* All vCPUs look at their translated code soon. */
+static void changed(struct soft_vm *vm, uint32_t page)
+{
+	struct machine *m = vm->machine;
+
+	pthread_mutex_lock(&vm->changes_lock);
+	vm->changed[vm->changes % CODE_CHANGES] = page;
+	atomic_fetch_add(&vm->changes, 1);
+	pthread_mutex_unlock(&vm->changes_lock);
+	for (unsigned i = 0; i < m->cpus; i++)
+		atomic_fetch_or(&m->vcpu[i].requests, VCPU_REQ_ENGINE);
+}
+
 bool code_written(struct soft_vm *vm, uint32_t page, unsigned offset, unsigned len)
 {
 	struct code_page *p = &vm->page[page];
@@ -91,5 +109,6 @@ bool code_written(struct soft_vm *vm, uint32_t page, unsigned offset, unsigned l
 		return false;
 	atomic_store(&p->map, 0);
 	atomic_fetch_add(&p->version, 1);
+	changed(vm, page);
 	return true;
 }

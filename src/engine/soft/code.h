@@ -40,6 +40,8 @@ struct soft_times {
 	uint64_t generation; /* 0: none yet */
 };
 
+#define CODE_CHANGES 256
+
 struct soft_vm {
 	struct machine *machine;
 	uint64_t pages;
@@ -49,6 +51,12 @@ struct soft_vm {
 	pthread_mutex_t times_lock; /* times */
 	struct soft_times times;    /* what all vCPUs' clock pages are made from */
 	_Atomic int64_t tsc_offset; /* of the vCPUs, unless the guest has set one apart */
+	/* The last pages with code that were written, and how many there were ever. */
+	_Atomic uint32_t changed[CODE_CHANGES];
+	_Atomic uint64_t changes;
+	pthread_mutex_t changes_lock;
+	uint8_t *view[MEM_RANGES_MAX]; /* of RAM, read-only (flat.h) */
+	uint64_t view_size[MEM_RANGES_MAX];
 };
 
 /* Marks [offset, offset + len) of a page as code; returns the version before.  Between blocks only. */

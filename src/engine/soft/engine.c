@@ -9,7 +9,8 @@
 
 #include "engine/soft/code.h"
 #include "engine/soft/flags.h"
-#include "engine/soft/run.h"
+#include "engine/soft/flat.h"
+#include "engine/soft/native.h"
 #include "engine/soft/vec.h"
 
 static void probe(struct engine_report *out)
@@ -66,7 +67,16 @@ static int vm_open(struct machine *m, struct err *e)
 		return err_set(e, ENOMEM, "no memory for the page table of the software engine");
 	}
 	pthread_mutex_init(&vm->split, NULL);
+	pthread_mutex_init(&vm->changes_lock, NULL);
 	pthread_mutex_init(&vm->times_lock, NULL);
+	if (flat_views_open(vm, e) < 0) {
+		int rc = e ? -e->code : -ENOMEM;
+
+		flat_views_close(vm);
+		free(vm->page);
+		free(vm);
+		return rc;
+	}
 	m->engine_data = vm;
 	m->mem.engine = vm;
 	m->mem.written = written;
@@ -83,7 +93,9 @@ static void vm_close(struct machine *m)
 	m->mem.engine = NULL;
 	m->engine_data = NULL;
 	pthread_mutex_destroy(&vm->split);
+	pthread_mutex_destroy(&vm->changes_lock);
 	pthread_mutex_destroy(&vm->times_lock);
+	flat_views_close(vm);
 	free(vm->page);
 	free(vm);
 }
@@ -115,7 +127,7 @@ static int mem_update(struct machine *m, struct err *e)
 		vm->pages = m->mem.pages;
 	}
 	flush_all(m);
-	return 0;
+	return flat_views_open(vm, e);
 }
 
 /* Write tags go; while mem.dirty is there no new ones are given. */
@@ -147,25 +159,24 @@ static uint64_t tsc(struct vcpu *v)
 
 static int vcpu_open(struct vcpu *v, struct err *e)
 {
-	struct soft_cpu *c = NULL;
+	struct soft_cpu *c = flat_cpu_new();
 	uint32_t phys = 46;
 	int rc;
 	const struct cpuid_leaf *leaf = cpuid_model_find(&v->machine->cpuid, 0x80000008, 0);
 
-	if (posix_memalign((void **)&c, 64, align_up(sizeof(*c), 64)) != 0)
+	if (c == NULL)
 		return err_set(e, ENOMEM, "no memory for vCPU %u", v->id);
-	memset(c, 0, sizeof(*c));
 	c->run = calloc(1, sizeof(*c->run));
 	if (c->run == NULL || block_cache_open(c) < 0) {
 		free(c->run);
-		free(c);
+		flat_cpu_free(c);
 		return err_set(e, ENOMEM, "no memory for the block cache of vCPU %u", v->id);
 	}
 	rc = vec_open(c);
 	if (rc < 0) {
 		block_cache_close(c);
 		free(c->run);
-		free(c);
+		flat_cpu_free(c);
 		return err_set(e, -rc, "cannot make the code arena of vCPU %u: %s", v->id,
 		               strerror(-rc));
 	}
@@ -179,6 +190,7 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 	c->requests = &v->requests;
 	c->op = &c->run->fetch;
 	c->tlb = &c->tlbs[0];
+	native_open(c);
 	soft_tlb_flush(c, false);
 	fpu_reset(c);
 	v->engine_data = c;
@@ -195,9 +207,10 @@ static void vcpu_close(struct vcpu *v)
 		return;
 	v->engine_data = NULL;
 	vec_close(c);
+	native_close(c);
 	block_cache_close(c);
 	free(c->run);
-	free(c);
+	flat_cpu_free(c);
 }
 
 static void vcpu_kick(struct vcpu *v)
@@ -206,6 +219,33 @@ static void vcpu_kick(struct vcpu *v)
 
 	atomic_store(&c->run->kicked, true);
 	atomic_fetch_or(&v->requests, VCPU_REQ_ENGINE);
+}
+
+static void put_native(struct machine *m, struct json *j)
+{
+	struct native sum = {0};
+
+	for (unsigned i = 0; i < m->cpus; i++) {
+		const struct soft_cpu *c = m->vcpu[i].engine_data;
+		const struct native *n = c != NULL ? c->native.code : NULL;
+
+		if (n == NULL)
+			continue;
+		sum.blocks += n->blocks;
+		sum.bytes += n->bytes;
+		sum.refused += n->refused;
+		sum.faults += n->faults;
+		sum.slow += n->slow;
+		sum.dropped += n->dropped;
+		sum.fills += n->fills;
+	}
+	json_put(j, "translated_blocks", json_u64(sum.blocks));
+	json_put(j, "translated_bytes", json_u64(sum.bytes));
+	json_put(j, "not_worth_translating", json_u64(sum.refused));
+	json_put(j, "translations_dropped", json_u64(sum.dropped));
+	json_put(j, "host_faults", json_u64(sum.faults));
+	json_put(j, "host_faults_slow", json_u64(sum.slow));
+	json_put(j, "flat_fills", json_u64(sum.fills));
 }
 
 static struct json *stats(struct machine *m)
@@ -238,6 +278,7 @@ static struct json *stats(struct machine *m)
 	json_put(j, "mmio", json_u64(sum.mmio));
 	json_put(j, "exceptions", json_u64(sum.exceptions));
 	json_put(j, "interrupts", json_u64(sum.interrupts));
+	put_native(m, j);
 	json_put(j, "user_space_ns", json_u64(sum.user_ns));
 	return j;
 }

@@ -6,4 +6,11 @@
 
 extern const struct engine engine_soft;
 
+/*
+ * Blocks are translated after so many executions; 0: never, everything is interpreted.  For vCPUs opened
+ * from then on, in the whole process.
+ */
+void engine_soft_translate_after(unsigned executions);
+#define ENGINE_SOFT_TRANSLATE 16 /* the default */
+
 #endif

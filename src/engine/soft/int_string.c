@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "engine/soft/int.h"
-#include "engine/soft/mmu.h"
 
 enum string_op { STR_MOVS, STR_STOS, STR_LODS, STR_SCAS, STR_CMPS };
 
@@ -92,20 +91,12 @@ static void op_string(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-/*
- * Host memory at va up to its page's end, or NULL where elements must go one by one.  Raises as an access
- * would.  The pointer stays good when the TLB entry doesn't: two pages may want the same one.
- */
 static uint8_t *host_at(struct soft_cpu *c, gva_t va, bool write)
 {
 	struct tlb_entry *e = tlb_entry(c, va);
-	gva_t page = va & PAGE_MASK;
 
-	if (page != (write ? e->write : e->read)) {
-		mmu_touch(c, va, write ? MMU_WRITE : MMU_READ, c->cpl == 3);
-		if (page != (write ? e->write : e->read))
-			return NULL;
-	}
+	if ((va & PAGE_MASK) != (write ? e->write : e->read))
+		return NULL;
 	return (uint8_t *)(e->addend + va);
 }
 
@@ -143,20 +134,17 @@ static uint64_t in_bulk(struct soft_cpu *c, const struct op *op, uint64_t count)
 {
 	gva_t di = c->gpr[CPU_RDI], si = c->gpr[CPU_RSI] + c->seg_base[op->seg];
 	uint64_t n = MIN(count, (PAGE_SIZE - (di & ~PAGE_MASK)) / op->size);
-	uint8_t *to, *from = NULL;
+	uint8_t *to = host_at(c, di, true), *from;
 
-	if (op->n == STR_MOVS) {
-		n = MIN(n, (PAGE_SIZE - (si & ~PAGE_MASK)) / op->size);
-		from = n > 0 ? host_at(c, si, false) : NULL;
-		if (from == NULL)
-			return 0;
-	}
-	to = n > 0 ? host_at(c, di, true) : NULL;
 	if (to == NULL)
 		return 0;
 	if (op->n == STR_STOS) {
 		fill(to, c->gpr[CPU_RAX], op->size, n);
 	} else {
+		n = MIN(n, (PAGE_SIZE - (si & ~PAGE_MASK)) / op->size);
+		from = host_at(c, si, false);
+		if (from == NULL || n == 0)
+			return 0;
 		copy(to, from, op->size, n);
 		c->gpr[CPU_RSI] += n * op->size;
 	}

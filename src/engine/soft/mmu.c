@@ -205,6 +205,27 @@ uint32_t mmu_walk(struct soft_cpu *c, gva_t va, enum mmu_access access, bool use
 	}
 }
 
+bool mmu_peek(struct soft_cpu *c, gva_t va, bool user, struct mmu_page *out)
+{
+	struct walk w = {0};
+	uint64_t in_page, all = PTE_A;
+	gpa_t gpa;
+
+	if (!(c->cr0 & CR0_PG) || walk_once(c, va, &w, &gpa))
+		return false;
+	for (unsigned i = 0; i < w.n; i++)
+		all &= w.entry[i];
+	if (!all)
+		return false;
+	in_page = (1ull << w.shift) - 1;
+	permissions(c, &w, user, out);
+	out->gpa = (gpa & ~in_page) | (va & in_page);
+	out->dirty = w.entry[w.n - 1] & PTE_D;
+	out->global = (w.entry[w.n - 1] & PTE_G) && (c->cr4 & CR4_PGE);
+	out->large = w.shift > 12;
+	return true;
+}
+
 bool mmu_translate(struct soft_cpu *c, gva_t va, gpa_t *out)
 {
 	struct mmu_page p;

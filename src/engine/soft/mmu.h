@@ -29,6 +29,9 @@ struct mmu_page {
 uint32_t mmu_walk(struct soft_cpu *c, gva_t va, enum mmu_access access, bool user, bool set,
                   struct mmu_page *out);
 
+/* A page that is mapped and was used before (A is set at all levels); changes nothing. */
+bool mmu_peek(struct soft_cpu *c, gva_t va, bool user, struct mmu_page *out);
+
 /* Where a page of guest memory is and what it may do now; fills the TLB.  Raises. */
 struct mmu_hit {
 	uint8_t *host; /* of the byte; NULL: MMIO */

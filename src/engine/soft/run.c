@@ -5,10 +5,11 @@
  * instruction.  Single step, interrupt shadows and breakpoints run blocks of one instruction, after
  * each of which the loop looks around.
  */
-#include "engine/soft/run.h"
+#include "engine/soft/native.h"
 
 #include "base/loop.h"
 #include "engine/soft/code.h"
+#include "engine/soft/flat.h"
 #include "engine/soft/mem.h"
 
 #define DR6_BS   (1u << 14)
@@ -27,6 +28,7 @@ static void caught(struct soft_cpu *c)
 	struct soft_exception x = c->exc;
 	const struct op *op = c->op;
 
+	c->native.host_rsp = 0;
 	if (op != &r->fetch) {
 		c->rip = x.trap ? op_end(c, op) : op_rip(c, op);
 		c->instructions += op->nth;
@@ -112,7 +114,7 @@ static void run_block(struct soft_cpu *c, const struct block *b)
 {
 	c->block_rip = c->rip;
 	c->run->again = false;
-	return b->op[0].fn(c, b->op);
+	return b->entry.fn(c, &b->entry);
 }
 
 /* Instruction breakpoints at rip: DR6 bits. */
@@ -178,8 +180,11 @@ static void run_blocks(struct soft_cpu *c)
 	struct soft_run *r = c->run;
 
 	r->key = r->generation << 16 | (c->cpl == 3) << 8 | c->mode;
-	/* The jump that wanted a link went elsewhere if an interrupt came in between. */
+	/* Where the last block left is not where we go on, if an event came between. */
 	r->link = NULL;
+	c->native.site = NATIVE_SITE_NONE;
+	if (c->native.code != NULL)
+		flat_select(c);
 	do {
 		struct jump *j = &r->jump[jump_slot(c->rip)];
 		struct block *b;
@@ -188,6 +193,12 @@ static void run_blocks(struct soft_cpu *c)
 		b = j->block;
 		if (j->rip != c->rip || j->key != r->key || !block_fresh(b))
 			b = block_find(c, c->rip, c->mode);
+		if (unlikely(r->hot == b)) {
+			r->hot = NULL;
+			native_translate(c, b);
+		}
+		if (c->native.site != NATIVE_SITE_NONE)
+			native_link(c, b);
 		if (!b->cross) {
 			*j = (struct jump){.rip = c->rip, .key = r->key, .block = b};
 			if (r->link != NULL)
@@ -228,6 +239,7 @@ enum engine_exit run_vcpu(struct vcpu *v)
 	if (c->run->started_ns == 0)
 		c->run->started_ns = loop_now();
 	pv_resumed(c);
+	native_thread(c);
 	code_enter(c);
 	how = loop(c);
 	code_exit(c);

@@ -31,11 +31,18 @@ struct block {
 	uint32_t version2;           /* and its version */
 	const _Atomic uint32_t *now2;
 	uint8_t *bytes; /* what was decoded */
+	/* Translation (native.h) */
+	struct native_block *native; /* NULL: interpreted */
+	struct block *native_next;   /* in its page's bucket */
+	uint32_t dead_near;          /* of the last translation, which is stale */
+	uint64_t slow;               /* ops that are better interpreted: bits */
+	struct op entry;             /* how the block is entered: its fn comes first */
 	struct op op[];
 };
 
-_Static_assert(offsetof(struct block, op) == 0x50,
-               "tests/unit/tail-calls.sh knows where its fn is");
+
+_Static_assert(offsetof(struct block, entry) == 0x70 && offsetof(struct block, op) == 0xa0,
+               "tests/unit/tail-calls.sh knows where their fn are");
 
 struct jump {
 	uint64_t rip, key;
@@ -62,6 +69,7 @@ struct soft_run {
 	_Atomic uint64_t ack;
 	uint64_t large;     /* where large pages were mapped since the last flush: bloom by GiB */
 	uint64_t watch_hit; /* data breakpoints that matched: DR6 bits */
+	struct block *hot;  /* to be translated */
 	uint64_t scratch;   /* between an op and its mmu_modify_fn */
 	uint32_t pauses;
 
@@ -115,7 +123,7 @@ static inline void op_jump(struct soft_cpu *c, const struct op *op, uint64_t rip
 	    likely(block_fresh(b)) &&
 	    likely(atomic_load_explicit(c->requests, memory_order_relaxed) == 0)) {
 		c->block_rip = rip;
-		return b->op[0].fn(c, b->op);
+		return b->entry.fn(c, &b->entry);
 	}
 	return op_leave(c, rip);
 }
@@ -129,7 +137,7 @@ static inline void op_direct(struct soft_cpu *c, const struct op *op, uint64_t r
 	if (SOFT_TAIL_CALLS && likely(b != NULL) && likely(block_fresh(b)) &&
 	    likely(atomic_load_explicit(c->requests, memory_order_relaxed) == 0)) {
 		c->block_rip = rip;
-		return b->op[0].fn(c, b->op);
+		return b->entry.fn(c, &b->entry);
 	}
 	c->run->link = op;
 	return op_leave(c, rip);

@@ -138,6 +138,22 @@ struct tlb {
 	struct tlb_page p[TLB_SIZE];
 };
 
+/* What translated code reaches by GS, besides registers (native.h, flat.h). */
+struct soft_native {
+	struct soft_cpu *self;
+	uint64_t host_rsp; /* the host's stack while translated code runs, else 0 */
+	uint64_t target;   /* where native_enter() goes */
+	uint64_t page_rip; /* guest address of the page that the current block lies in */
+	uint64_t site;     /* NATIVE_SITE_*, when it exits */
+	/* Operands of PEXT */
+	uint64_t page_mask, low_mask[4], page_low, cross_mask, hash_mask;
+	void (*exit)(void), (*fallback)(void);
+	uint64_t gs; /* what GS points to, as far as we know */
+	int state_fd;
+	struct flat *flat;
+	struct native *code; /* NULL: there is no translation */
+};
+
 struct soft_cpu {
 	/* What every op touches, first. */
 	union {
@@ -186,6 +202,8 @@ struct soft_cpu {
 
 	/* x87, SSE, AVX...: the standard XSAVE format, always up to date between ops. */
 	uint8_t xsave[CPU_XSAVE_SIZE] __attribute__((aligned(64)));
+
+	struct soft_native native;
 
 	struct tlb tlbs[2]; /* supervisor, user */
 

@@ -5,9 +5,10 @@
 #include <string.h>
 
 #include "engine/soft/code.h"
+#include "engine/soft/flat.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/mmu.h"
-#include "engine/soft/run.h"
+#include "engine/soft/native.h"
 
 static void entry_clear(struct tlb *t, unsigned i)
 {
@@ -25,6 +26,7 @@ void soft_tlb_flush(struct soft_cpu *c, bool keep_global)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			if (!keep_global || !(c->tlbs[t].p[i].flags & TLB_GLOBAL))
 				entry_clear(&c->tlbs[t], i);
+	flat_flush(c, keep_global);
 	if (!keep_global)
 		r->large = 0;
 	r->generation++;
@@ -41,6 +43,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
 	}
 	for (unsigned t = 0; t < 2; t++)
 		entry_clear(&c->tlbs[t], va >> PAGE_SHIFT & (TLB_SIZE - 1));
+	flat_flush_page(c, va);
 	r->generation++;
 	r->key += 1ull << 16;
 }
@@ -129,6 +132,7 @@ void mmu_stored(struct soft_cpu *c, const struct mmu_hit *hit, unsigned len)
 	mem_dirty_set(&c->machine->mem, hit->page);
 	if (code_written(c->vm, hit->page, hit->gpa & ~PAGE_MASK, len)) {
 		c->run->invalidated++;
+		native_page_changed(c, hit->page);
 		block_cut(c);
 	}
 }

@@ -1,0 +1,399 @@
+/* The flat table: see flat.h. */
+#include "engine/soft/flat.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/soft/code.h"
+#include "engine/soft/mmu.h"
+#include "engine/soft/native.h"
+
+#define PART   65536ull /* bytes of a table that are opened at once: 32 MiB of guest addresses */
+#define FILLS  16384    /* entries that are remembered until everything is dropped */
+#define AROUND 8        /* pages that are looked at on either side of one that is filled */
+
+/* An entry that is not FLAT_MISS, unless it was dropped meanwhile. */
+struct fill {
+	uint64_t *entry;
+	uint32_t page; /* mem_page() */
+	bool write;
+};
+
+struct fills {
+	unsigned n;
+	struct fill fill[FILLS];
+};
+
+struct window {
+	uint8_t *base; /* of the reservation */
+	struct flat_hash *hash;
+	uint64_t *table;
+	uint8_t *opened; /* one bit a part */
+	struct fills local, global;
+	uint64_t executed[64]; /* bloom: pages whose code is in the hash */
+	bool hash_used;
+};
+
+struct flat {
+	struct window window[2]; /* supervisor, user */
+	struct window *now;      /* GS points there */
+};
+
+#define WINDOW_BYTES (FLAT_STATE_BYTES + sizeof(struct flat_hash) + FLAT_TABLE)
+#define OPENED_BYTES (FLAT_TABLE / PART / 8)
+
+struct soft_cpu *flat_cpu_new(void)
+{
+	int fd = memfd_create("casulo-vcpu", MFD_CLOEXEC);
+	struct soft_cpu *c;
+
+	if (fd < 0)
+		return NULL;
+	if (ftruncate(fd, (off_t)FLAT_STATE_BYTES) < 0) {
+		close(fd);
+		return NULL;
+	}
+	c = mmap(NULL, FLAT_STATE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (c == MAP_FAILED) {
+		close(fd);
+		return NULL;
+	}
+	c->native.state_fd = fd;
+	return c;
+}
+
+void flat_cpu_free(struct soft_cpu *c)
+{
+	int fd = c->native.state_fd;
+
+	munmap(c, FLAT_STATE_BYTES);
+	close(fd);
+}
+
+int flat_views_open(struct soft_vm *vm, struct err *e)
+{
+	const struct mem *m = &vm->machine->mem;
+
+	flat_views_close(vm);
+	for (unsigned i = 0; i < m->n; i++) {
+		const struct mem_range *r = &m->range[i];
+		void *p = mmap(NULL, r->size, PROT_READ, MAP_SHARED | MAP_NORESERVE, r->fd,
+		               (off_t)r->offset);
+
+		if (p == MAP_FAILED)
+			return err_set(e, errno, "cannot map '%s' a second time: %s", r->name,
+			               strerror(errno));
+		vm->view[i] = p;
+		vm->view_size[i] = r->size;
+	}
+	return 0;
+}
+
+void flat_views_close(struct soft_vm *vm)
+{
+	for (unsigned i = 0; i < MEM_RANGES_MAX; i++) {
+		if (vm->view[i] != NULL)
+			munmap(vm->view[i], vm->view_size[i]);
+		vm->view[i] = NULL;
+	}
+}
+
+static void hash_clear(struct window *w)
+{
+	if (!w->hash_used)
+		return;
+	w->hash_used = false;
+	memset(w->executed, 0, sizeof(w->executed));
+	/* The address in slot i is one that belongs into slot i + 1: it never matches. */
+	for (uint64_t i = 0; i < FLAT_HASH_SIZE; i++)
+		w->hash->minus_rip[i] = -((i + 1) << 1 & FLAT_HASH_MASK);
+}
+
+static bool window_open(struct soft_cpu *c, struct window *w)
+{
+	void *p = mmap(NULL, WINDOW_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	               -1, 0);
+
+	if (p == MAP_FAILED)
+		return false;
+	w->base = p;
+	w->hash = (void *)(w->base + FLAT_STATE_BYTES);
+	w->table = (void *)(w->hash + 1);
+	if (mmap(w->base, FLAT_STATE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+	         c->native.state_fd, 0) == MAP_FAILED ||
+	    mprotect(w->hash, sizeof(*w->hash), PROT_READ | PROT_WRITE) < 0)
+		return false;
+	w->opened = mmap(NULL, OPENED_BYTES, PROT_READ | PROT_WRITE,
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w->opened == MAP_FAILED) {
+		w->opened = NULL;
+		return false;
+	}
+	w->hash_used = true;
+	hash_clear(w);
+	return true;
+}
+
+int flat_open(struct soft_cpu *c)
+{
+	struct flat *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return -ENOMEM;
+	c->native.flat = f;
+	for (unsigned i = 0; i < 2; i++) {
+		if (!window_open(c, &f->window[i])) {
+			flat_close(c);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void flat_close(struct soft_cpu *c)
+{
+	struct flat *f = c->native.flat;
+
+	if (f == NULL)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		if (f->window[i].opened != NULL)
+			munmap(f->window[i].opened, OPENED_BYTES);
+		if (f->window[i].base != NULL)
+			munmap(f->window[i].base, WINDOW_BYTES);
+	}
+	free(f);
+	c->native.flat = NULL;
+}
+
+void flat_select(struct soft_cpu *c)
+{
+	struct flat *f = c->native.flat;
+	struct window *w = &f->window[c->cpl == 3];
+
+	f->now = w;
+	if (c->native.gs == (uint64_t)w->table)
+		return;
+	c->native.gs = (uint64_t)w->table;
+	asm volatile("wrgsbase %0" : : "r"(w->table));
+}
+
+static uint64_t *entry_at(struct window *w, gva_t va)
+{
+	return &w->table[(va & FLAT_PAGE_MASK) >> PAGE_SHIFT];
+}
+
+static bool part_is_open(const struct window *w, const void *at)
+{
+	uint64_t part = (uint64_t)((const uint8_t *)at - (const uint8_t *)w->table) / PART;
+
+	return w->opened[part / 8] >> part % 8 & 1;
+}
+
+static bool part_open(struct window *w, const void *at)
+{
+	uint64_t part = (uint64_t)((const uint8_t *)at - (const uint8_t *)w->table) / PART;
+	uint64_t *entry = (uint64_t *)((uint8_t *)w->table + part * PART);
+
+	if (mprotect(entry, PART, PROT_READ | PROT_WRITE) < 0)
+		return false;
+	for (unsigned i = 0; i < PART / sizeof(*entry); i++)
+		entry[i] = FLAT_MISS;
+	w->opened[part / 8] |= (uint8_t)(1u << part % 8);
+	return true;
+}
+
+bool flat_open_part(struct soft_cpu *c, const void *at)
+{
+	struct flat *f = c->native.flat;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct window *w = &f->window[i];
+
+		if ((const uint8_t *)at >= (const uint8_t *)w->table &&
+		    (const uint8_t *)at < (const uint8_t *)w->table + FLAT_TABLE)
+			return !part_is_open(w, at) && part_open(w, at);
+	}
+	return false;
+}
+
+static void drop_fills(struct fills *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		*l->fill[i].entry = FLAT_MISS;
+	l->n = 0;
+}
+
+void flat_hash_clear(struct soft_cpu *c)
+{
+	struct flat *f = c->native.flat;
+
+	for (unsigned i = 0; f != NULL && i < 2; i++)
+		hash_clear(&f->window[i]);
+}
+
+void flat_flush(struct soft_cpu *c, bool keep_global)
+{
+	struct flat *f = c->native.flat;
+
+	if (f == NULL)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		drop_fills(&f->window[i].local);
+		if (!keep_global)
+			drop_fills(&f->window[i].global);
+	}
+	flat_hash_clear(c);
+}
+
+static unsigned bloom_bit(gva_t va)
+{
+	return (unsigned)((va >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 52);
+}
+
+void flat_flush_page(struct soft_cpu *c, gva_t va)
+{
+	struct flat *f = c->native.flat;
+	unsigned bit = bloom_bit(va);
+
+	if (f == NULL)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		struct window *w = &f->window[i];
+		uint64_t *entry = entry_at(w, va);
+
+		if (part_is_open(w, entry))
+			*entry = FLAT_MISS;
+		if (w->executed[bit / 64] >> bit % 64 & 1)
+			hash_clear(w);
+	}
+}
+
+/* page UINT32_MAX: any. */
+static void drop_writes(struct fills *l, uint32_t page)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct fill *fill = &l->fill[i];
+
+		if (!fill->write || (page != UINT32_MAX && fill->page != page))
+			continue;
+		*fill->entry = FLAT_MISS;
+		*fill = l->fill[--l->n];
+		i--;
+	}
+}
+
+static void drop_all_writes(struct soft_cpu *c, uint32_t page)
+{
+	struct flat *f = c->native.flat;
+
+	for (unsigned i = 0; f != NULL && i < 2; i++) {
+		drop_writes(&f->window[i].local, page);
+		drop_writes(&f->window[i].global, page);
+	}
+}
+
+void flat_drop_page(struct soft_cpu *c, uint32_t page)
+{
+	drop_all_writes(c, page);
+}
+
+void flat_drop_writes(struct soft_cpu *c)
+{
+	drop_all_writes(c, UINT32_MAX);
+}
+
+/* Which view a page may have now. */
+static uint64_t addend_for(struct soft_cpu *c, const struct mem_range *r, const struct mmu_page *p,
+                           gva_t va, uint32_t page, bool *write)
+{
+	const struct mem *m = &c->machine->mem;
+	uint64_t in_range = (p->gpa & PAGE_MASK) - r->gpa;
+
+	*write = p->write && p->dirty && r->kind == MEM_RAM && m->dirty == NULL &&
+	         code_tag(c->vm, page);
+	return (uint64_t)((*write ? r->host : c->vm->view[r - m->range]) + in_range) -
+	       (va & PAGE_MASK);
+}
+
+/* Enters one page whose walk succeeded.  False: not memory, or not better than before. */
+static bool enter(struct soft_cpu *c, struct window *w, gva_t va, const struct mmu_page *p,
+                  bool need_write)
+{
+	const struct mem_range *r = mem_find(&c->machine->mem, p->gpa);
+	uint64_t *entry = entry_at(w, va), addend;
+	struct fills *l = p->global ? &w->global : &w->local;
+	uint32_t page;
+	bool write;
+
+	if (r == NULL || !p->read)
+		return false;
+	page = (uint32_t)(r->page0 + ((p->gpa - r->gpa) >> PAGE_SHIFT));
+	addend = addend_for(c, r, p, va, page, &write);
+	if (*entry == addend)
+		return false;
+	if (l->n == FILLS)
+		drop_fills(l);
+	l->fill[l->n++] = (struct fill){entry, page, write};
+	*entry = addend;
+	if (p->large)
+		c->run->large |= 1ull << (va >> 30 & 63);
+	c->native.code->fills++;
+	return write || !need_write;
+}
+
+/* Neighbours that the guest has used already need no fault of their own. */
+static void fill_around(struct soft_cpu *c, struct window *w, gva_t va)
+{
+	gva_t first = MAX(va & ~(2 * MIB - 1), (va & PAGE_MASK) - AROUND * PAGE_SIZE);
+	gva_t last = MIN(va | (2 * MIB - 1), (va | ~PAGE_MASK) + AROUND * PAGE_SIZE);
+
+	for (gva_t at = first; at < last; at += PAGE_SIZE) {
+		struct mmu_page p;
+
+		if (((at ^ va) & PAGE_MASK) == 0 || *entry_at(w, at) != FLAT_MISS)
+			continue;
+		if (mmu_peek(c, at, w == &c->native.flat->window[1], &p))
+			enter(c, w, at, &p, false);
+	}
+}
+
+static bool canonical(gva_t va)
+{
+	return (int64_t)(va << 16) >> 16 == (int64_t)va;
+}
+
+enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
+{
+	struct window *w = c->native.flat->now;
+	uint64_t *entry = entry_at(w, va);
+	bool missing;
+	struct mmu_page p;
+
+	if (!canonical(va) || (c->dr[7] & 0xff))
+		return FLAT_GUEST;
+	if (!part_is_open(w, entry) && !part_open(w, entry))
+		return FLAT_SLOW;
+	missing = *entry == FLAT_MISS;
+	if (mmu_walk(c, va, write ? MMU_WRITE : MMU_READ, w == &c->native.flat->window[1], true,
+	             &p) != 0)
+		return FLAT_GUEST;
+	if (!enter(c, w, va, &p, write))
+		return FLAT_SLOW;
+	if (missing)
+		fill_around(c, w, va);
+	return FLAT_FILLED;
+}
+
+void flat_hash_add(struct soft_cpu *c, uint64_t rip, const void *code)
+{
+	struct window *w = c->native.flat->now;
+	uint64_t slot = (rip & FLAT_HASH_MASK) >> 1;
+	unsigned bit = bloom_bit(rip);
+
+	w->hash->code[slot] = code;
+	w->hash->minus_rip[slot] = -rip;
+	w->executed[bit / 64] |= 1ull << bit % 64;
+	w->hash_used = true;
+}

@@ -1,0 +1,381 @@
+/* Translated code: memory for it, ways in and out, links, staleness.  See native.h. */
+#include "engine/soft/native.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine/soft/code.h"
+#include "engine/soft/engine.h"
+#include "engine/soft/asm.h"
+#include "engine/soft/flat.h"
+#include "host/host.h"
+
+#define AGAIN   4 /* executions before a block that went stale is translated again, at most */
+#define FULL_AT (1 * MIB)
+
+static unsigned translate_after = ENGINE_SOFT_TRANSLATE;
+
+void engine_soft_translate_after(unsigned executions)
+{
+	translate_after = executions;
+}
+
+#define NATIVE(field) \
+	[field] "i"(offsetof(struct soft_cpu, native) + offsetof(struct soft_native, field))
+/* clang-format off */
+#define GPR(n) [g##n] "i"(offsetof(struct soft_cpu, gpr) + 8 * (n))
+#define GPRS GPR(0), GPR(1), GPR(2), GPR(3), GPR(4), GPR(5), GPR(6), GPR(7), GPR(8), GPR(9), GPR(10), \
+	GPR(11), GPR(12)
+
+/*
+ * The stack while translated code runs, from native.host_rsp up: 8 bytes that align it, six saved
+ * registers, the return address to who called the first op.  An op function that comes here by a tail
+ * call from within (op_next, op_jump) has the return address of native_fallback()'s call below that.
+ */
+__attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct op *op UNUSED)
+{
+	asm volatile(
+		"lea 8(%%rsp), %%rax\n\t"
+		"cmp %c[host_rsp](%%rdi), %%rax\n\t"
+		"je 1f\n\t"
+		"push %%rbx\n\tpush %%rbp\n\tpush %%r12\n\tpush %%r13\n\tpush %%r14\n\tpush %%r15\n\t"
+		"sub $8, %%rsp\n\t"
+		"mov %%rsp, %c[host_rsp](%%rdi)\n"
+		"1:\n\t"
+		"mov %c[ptr](%%rsi), %%rax\n\t"
+		"mov %%rax, %c[target](%%rdi)\n\t"
+		"mov %c[block_rip](%%rdi), %%r15\n\t"
+		"movzwl %c[aflags](%%rdi), %%eax\n\t"
+		"add $0x7f, %%al\n\t"
+		"sahf\n\t"
+		"mov %c[g0](%%rdi), %%rax\n\t"
+		"mov %c[g1](%%rdi), %%r13\n\t"
+		"mov %c[g2](%%rdi), %%rdx\n\t"
+		"mov %c[g3](%%rdi), %%rbx\n\t"
+		"mov %c[g4](%%rdi), %%rsp\n\t"
+		"mov %c[g5](%%rdi), %%rbp\n\t"
+		"mov %c[g6](%%rdi), %%rsi\n\t"
+		"mov %c[g8](%%rdi), %%r8\n\t"
+		"mov %c[g9](%%rdi), %%r9\n\t"
+		"mov %c[g10](%%rdi), %%r10\n\t"
+		"mov %c[g11](%%rdi), %%r11\n\t"
+		"mov %c[g12](%%rdi), %%r12\n\t"
+		"mov %c[g7](%%rdi), %%rdi\n\t"
+		"jmp *%%gs:%c[gs]+%c[target]\n\t"
+		:
+		: GPRS, NATIVE(host_rsp), NATIVE(target), [ptr] "i"(offsetof(struct op, ptr)),
+		  [block_rip] "i"(offsetof(struct soft_cpu, block_rip)),
+		  [aflags] "i"(offsetof(struct soft_cpu, aflags)),
+		  [gs] "i"(FLAT_STATE));
+}
+
+/* Guest registers and flags back into the state; leaves rdi = c, the host's stack, and its flags. */
+#define SPILL                                                                                  \
+	"mov %%rax, %%gs:%c[gs]+%c[g0]\n\t"                                                    \
+	"mov %%r13, %%gs:%c[gs]+%c[g1]\n\t"                                                    \
+	"mov %%rdx, %%gs:%c[gs]+%c[g2]\n\t"                                                    \
+	"mov %%rbx, %%gs:%c[gs]+%c[g3]\n\t"                                                    \
+	"mov %%rsp, %%gs:%c[gs]+%c[g4]\n\t"                                                    \
+	"mov %%rbp, %%gs:%c[gs]+%c[g5]\n\t"                                                    \
+	"mov %%rsi, %%gs:%c[gs]+%c[g6]\n\t"                                                    \
+	"mov %%rdi, %%gs:%c[gs]+%c[g7]\n\t"                                                    \
+	"mov %%r8, %%gs:%c[gs]+%c[g8]\n\t"                                                     \
+	"mov %%r9, %%gs:%c[gs]+%c[g9]\n\t"                                                     \
+	"mov %%r10, %%gs:%c[gs]+%c[g10]\n\t"                                                   \
+	"mov %%r11, %%gs:%c[gs]+%c[g11]\n\t"                                                   \
+	"mov %%r12, %%gs:%c[gs]+%c[g12]\n\t"                                                   \
+	"lahf\n\t"                                                                             \
+	"seto %%al\n\t"                                                                        \
+	"mov %%gs:%c[gs]+%c[self], %%rdi\n\t"                                                  \
+	"mov %%ax, %c[aflags](%%rdi)\n\t"                                                      \
+	"mov %c[host_rsp](%%rdi), %%rsp\n\t"
+#define SPILL_OPERANDS                                                                         \
+	GPRS, NATIVE(self), NATIVE(host_rsp), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
+		[gs] "i"(FLAT_STATE)
+#define RETURN                                                                                 \
+	"movq $0, %c[host_rsp](%%rdi)\n\t"                                                     \
+	"add $8, %%rsp\n\t"                                                                    \
+	"pop %%r15\n\tpop %%r14\n\tpop %%r13\n\tpop %%r12\n\tpop %%rbp\n\tpop %%rbx\n\t"       \
+	"ret\n\t"
+
+/* r15: guest address to go on at, r14: NATIVE_SITE_*.  As op_leave(). */
+__attribute__((naked)) static void native_exit(void)
+{
+	asm volatile(SPILL
+	             "mov %%r15, %c[rip](%%rdi)\n\t"
+	             "mov %%r14, %c[site](%%rdi)\n\t"
+	             "mov %c[run](%%rdi), %%rax\n\t"
+	             "movb $1, %c[again](%%rax)\n\t"
+	             RETURN
+	             :
+	             : SPILL_OPERANDS, NATIVE(site), [rip] "i"(offsetof(struct soft_cpu, rip)),
+	               [run] "i"(offsetof(struct soft_cpu, run)),
+	               [again] "i"(offsetof(struct soft_run, again)));
+}
+
+/* r15: the op, r14: offset of its block in the page. */
+__attribute__((naked)) static void native_fallback(void)
+{
+	asm volatile(SPILL
+	             "add %c[page_rip](%%rdi), %%r14\n\t"
+	             "mov %%r14, %c[block_rip](%%rdi)\n\t"
+	             "mov %%r15, %%rsi\n\t"
+	             "call *%c[fn](%%rsi)\n\t"
+	             "mov %%gs:%c[gs]+%c[self], %%rdi\n\t"
+	             RETURN
+	             :
+	             : SPILL_OPERANDS, NATIVE(page_rip),
+	               [block_rip] "i"(offsetof(struct soft_cpu, block_rip)),
+	               [fn] "i"(offsetof(struct op, fn)));
+}
+/* clang-format on */
+
+static bool host_can(void)
+{
+	const struct host_cpu *h = host_cpu();
+
+	/* PEXT is microcode before Zen 3. */
+	if (memcmp(h->vendor, "AuthenticAMD", 12) == 0 && h->family < 0x19)
+		return false;
+	return SOFT_TAIL_CALLS && h->fsgsbase && (h->f7_ebx & 1u << 8);
+}
+
+static bool map_code(struct native *n)
+{
+	int fd = memfd_create("casulo-code", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	if (ftruncate(fd, NATIVE_CODE) == 0) {
+		n->rw = mmap(NULL, NATIVE_CODE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		n->rx = mmap(NULL, NATIVE_CODE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	}
+	close(fd);
+	return n->rw != MAP_FAILED && n->rx != MAP_FAILED;
+}
+
+static void *reserve(size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	            -1, 0);
+}
+
+static void unmap(void *p, size_t size)
+{
+	if (p != MAP_FAILED && p != NULL)
+		munmap(p, size);
+}
+
+static void free_native(struct native *n)
+{
+	unmap(n->rw, NATIVE_CODE);
+	unmap(n->rx, NATIVE_CODE);
+	unmap(n->ops, NATIVE_OPS);
+	unmap(n->site, NATIVE_SITES * sizeof(*n->site));
+	free(n);
+}
+
+void native_open(struct soft_cpu *c)
+{
+	struct native *n;
+
+	if (translate_after == 0 || !host_can())
+		return;
+	n = xalloc(sizeof(*n));
+	n->rw = n->rx = MAP_FAILED;
+	n->ops = reserve(NATIVE_OPS);
+	n->site = reserve(NATIVE_SITES * sizeof(*n->site));
+	if (!map_code(n) || n->ops == MAP_FAILED || n->site == MAP_FAILED || flat_open(c) < 0) {
+		free_native(n);
+		return;
+	}
+	n->after = translate_after;
+	n->used = 64; /* so that no site has one of the small numbers */
+	c->native.self = c;
+	c->native.page_mask = FLAT_PAGE_MASK;
+	for (unsigned i = 0; i < ARRAY_LEN(c->native.low_mask); i++)
+		c->native.low_mask[i] = (2u << i) - 1;
+	c->native.page_low = ~PAGE_MASK;
+	c->native.cross_mask = PAGE_SIZE;
+	c->native.hash_mask = FLAT_HASH_MASK;
+	c->native.exit = native_exit;
+	c->native.fallback = native_fallback;
+	c->native.code = n;
+}
+
+void native_close(struct soft_cpu *c)
+{
+	if (c->native.code != NULL)
+		free_native(c->native.code);
+	c->native.code = NULL;
+	flat_close(c);
+}
+
+void native_reset(struct soft_cpu *c)
+{
+	struct native *n = c->native.code;
+
+	if (n == NULL)
+		return;
+	n->used = 64;
+	n->ops_used = 0;
+	n->sites = 0;
+	n->dropped++;
+	memset(n->page, 0, sizeof(n->page));
+	c->native.site = NATIVE_SITE_NONE;
+	c->run->hot = NULL;
+	flat_hash_clear(c);
+}
+
+void native_thread(struct soft_cpu *c)
+{
+	if (c->native.code == NULL)
+		return;
+	if (!native_catch_faults(c)) {
+		block_cache_drop(c);
+		native_close(c);
+		return;
+	}
+	c->native.gs = 0;
+}
+
+void native_block_entry(struct soft_cpu *c, struct block *b)
+{
+	if (c->native.code != NULL && b->page != UINT32_MAX && !b->cross &&
+	    (b->mode & (MODE_BITS | MODE_STEP)) == MODE_64)
+		b->entry = (struct op){.fn = native_count, .imm = c->native.code->after};
+	else
+		b->entry = (struct op){.fn = native_never};
+}
+
+void native_never(struct soft_cpu *c, const struct op *op)
+{
+	const struct block *b = container_of(op, struct block, entry);
+
+	return b->op[0].fn(c, b->op);
+}
+
+void native_count(struct soft_cpu *c, const struct op *op)
+{
+	struct block *b = container_of(op, struct block, entry);
+
+	if (--b->entry.imm == 0) {
+		b->entry.imm = c->native.code->after;
+		c->run->hot = b;
+		return op_leave(c, c->block_rip);
+	}
+	return b->op[0].fn(c, b->op);
+}
+
+static struct block **bucket(struct native *n, uint32_t page)
+{
+	return &n->page[page % NATIVE_PAGES];
+}
+
+/* The first bytes of the near entry become a jump. */
+static void divert(struct native *n, uint32_t near, uint32_t to)
+{
+	uint8_t jmp[5] = {0xe9};
+	int32_t rel = (int32_t)(to - (near + 5));
+
+	memcpy(jmp + 1, &rel, 4);
+	memcpy(n->rw + near, jmp, 5);
+}
+
+void native_discard(struct soft_cpu *c, struct block *b)
+{
+	struct native *n = c->native.code;
+	struct native_block *nb = b->native;
+
+	divert(n, nb->near, nb->out);
+	b->dead_near = nb->near;
+	b->native = NULL;
+	b->entry = (struct op){.fn = native_count, .imm = MIN(AGAIN, n->after)};
+	for (struct block **at = bucket(n, b->page); *at; at = &(*at)->native_next) {
+		if (*at == b) {
+			*at = b->native_next;
+			break;
+		}
+	}
+}
+
+void native_page_changed(struct soft_cpu *c, uint32_t page)
+{
+	struct native *n = c->native.code;
+	struct block *b, *next;
+
+	if (n == NULL)
+		return;
+	for (b = *bucket(n, page); b; b = next) {
+		next = b->native_next;
+		if (b->page == page)
+			native_discard(c, b);
+	}
+}
+
+static void sweep_all(struct soft_cpu *c)
+{
+	struct native *n = c->native.code;
+	struct block *b, *next;
+
+	for (unsigned i = 0; i < NATIVE_PAGES; i++) {
+		for (b = n->page[i]; b; b = next) {
+			next = b->native_next;
+			if (!block_fresh(b))
+				native_discard(c, b);
+		}
+	}
+}
+
+void native_sweep(struct soft_cpu *c)
+{
+	struct native *n = c->native.code;
+	struct soft_vm *vm = c->vm;
+	uint64_t changes = atomic_load(&vm->changes);
+
+	if (n == NULL || n->seen == changes)
+		return;
+	if (changes - n->seen < CODE_CHANGES / 2) {
+		while (n->seen != changes)
+			native_page_changed(c, vm->changed[n->seen++ % CODE_CHANGES]);
+	} else {
+		n->seen = changes;
+		sweep_all(c);
+	}
+}
+
+/* Code was made: it becomes the way into the block. */
+void native_install(struct soft_cpu *c, struct block *b, struct native_block *nb)
+{
+	struct native *n = c->native.code;
+	struct block **head = bucket(n, b->page);
+
+	if (b->dead_near)
+		divert(n, b->dead_near, nb->near);
+	b->native = nb;
+	b->entry = (struct op){.fn = native_enter, .ptr = n->rx + nb->far};
+	b->native_next = *head;
+	*head = b;
+	n->blocks++;
+}
+
+bool native_is_full(const struct native *n)
+{
+	return n->used + FULL_AT > NATIVE_CODE || n->ops_used + FULL_AT > NATIVE_OPS ||
+	       n->sites + 4096 > NATIVE_SITES;
+}
+
+void native_link(struct soft_cpu *c, struct block *b)
+{
+	struct native *n = c->native.code;
+	uint64_t site = c->native.site;
+
+	c->native.site = NATIVE_SITE_NONE;
+	if (b->native == NULL)
+		return;
+	if (site == NATIVE_SITE_HASH)
+		flat_hash_add(c, c->rip, n->rx + b->native->far);
+	else
+		asm_to(n->rw + site, n->rw + b->native->near);
+}

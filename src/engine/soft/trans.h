@@ -1,0 +1,132 @@
+/*
+ * Between the files of the translator: translate.c drives, trans_op.c chooses, trans_mem.c has registers
+ * and memory operands, trans_flow.c jumps.  translate.c says how it works.
+ */
+#ifndef ENGINE_SOFT_TRANS_H
+#define ENGINE_SOFT_TRANS_H
+
+#include "engine/soft/asm.h"
+#include "engine/soft/flat.h"
+#include "engine/soft/native.h"
+
+#define FIXES_MAX 512
+
+enum fix_kind {
+	FIX_FALLBACK, /* to the interpreter, for op number `to` */
+	FIX_CROSS,    /* a misaligned access: `to` says how large, and by which register */
+	FIX_LINK,     /* to offset `to` of the same page */
+	FIX_TAKEN,    /* the same, but looks for requests first */
+	FIX_FAR,      /* to offset `to` from the page's start, in another page */
+};
+
+struct fix {
+	enum fix_kind kind;
+	uint8_t *rel; /* rel32 of a jump */
+	int64_t to;
+	unsigned op; /* that it belongs to */
+};
+
+struct translation {
+	struct soft_cpu *c;
+	struct native *n;
+	struct block *b;
+	struct assembly e;
+	uint8_t *near;
+	unsigned offset; /* of the block in its page */
+	unsigned i;      /* the op at work */
+	ZydisDecodedInstruction insn[BLOCK_OPS];
+	ZydisDecodedOperand operand[BLOCK_OPS][ZYDIS_MAX_OPERAND_COUNT];
+	bool ours[BLOCK_OPS];          /* translated, not left to the interpreter */
+	uint8_t *start[BLOCK_OPS + 1]; /* of an op's code; NULL: inside a run of fallbacks */
+	uint8_t *stub[BLOCK_OPS];      /* of an op's fallback */
+	struct fix fix[FIXES_MAX];
+	unsigned fixes;
+	size_t first_site;
+	/* Of the op at work */
+	struct recode recode;
+	unsigned temps; /* of the translator's registers, how many are in use */
+	uint8_t *restart;
+};
+
+/* Offsets by GS. */
+#define STATE(field)  (FLAT_STATE + (int32_t)offsetof(struct soft_cpu, field))
+#define NATIVE(field) (STATE(native) + (int32_t)offsetof(struct soft_native, field))
+#define GPR(n)        (STATE(gpr) + 8 * (int32_t)(n))
+#define HASH(field)   (FLAT_HASH + (int32_t)offsetof(struct flat_hash, field))
+
+/* Guest registers from here on live in memory. */
+#define FIRST_IN_MEMORY 13
+
+/* Where the others are. */
+static inline enum host_reg host_of(unsigned guest)
+{
+	return guest == CPU_RCX ? HOST_R13 : (enum host_reg)guest;
+}
+
+static inline uint32_t trans_offset(const struct translation *t, const uint8_t *p)
+{
+	return (uint32_t)(p - t->n->rw);
+}
+
+/* Offset of an op from the start of the page. */
+static inline int64_t trans_at(const struct translation *t, unsigned i)
+{
+	return (int64_t)t->offset + t->b->op[i].ip;
+}
+
+static inline int64_t trans_behind(const struct translation *t, unsigned i)
+{
+	return trans_at(t, i) + t->b->op[i].len;
+}
+
+static inline bool trans_in_page(int64_t offset)
+{
+	return offset >= 0 && offset < (int64_t)PAGE_SIZE;
+}
+
+/* translate.c */
+void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t to);
+/* The host instruction at pc may fault, with the guest address in ea (HOST_NONE: no access). */
+void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write);
+
+/* trans_op.c: emits the op at work; false: it's the interpreter's. */
+bool trans_op(struct translation *t);
+
+/* trans_mem.c */
+
+/* Number of a general register operand. */
+bool trans_gpr(const ZydisDecodedOperand *o, unsigned *n);
+bool trans_verbatim(struct translation *t);
+bool trans_lea(struct translation *t);
+bool trans_push(struct translation *t);
+bool trans_pop(struct translation *t);
+bool trans_leave_frame(struct translation *t);
+/* r: not one of ours but r15. */
+void trans_push_reg(struct translation *t, enum host_reg r);
+/* Loads the top of the stack; trans_popped() takes it off. */
+void trans_pop_in(struct translation *t, enum host_reg to);
+void trans_popped(struct translation *t, int32_t size);
+/* Loads a 64-bit memory operand into r15. */
+void trans_load_operand(struct translation *t, const ZydisDecodedOperand *o);
+/* Out of line, for FIX_CROSS. */
+void trans_cross(struct translation *t, const struct fix *f);
+
+/* trans_flow.c */
+
+bool trans_jump(struct translation *t);
+bool trans_call(struct translation *t);
+bool trans_ret(struct translation *t);
+bool trans_jcc(struct translation *t);
+/* r15: the guest address of an offset from the page's start. */
+void trans_address(struct translation *t, int64_t offset);
+/* Leaves for the guest address in r15; site: NATIVE_SITE_*. */
+void trans_leave(struct translation *t, uint32_t site);
+/* Does a request wait?  Then leaves for the address in r15 (offset >= 0: for that of the page). */
+void trans_poll(struct translation *t, int64_t offset);
+/* Goes to the guest address in r15 by the hash, or leaves. */
+void trans_go_hash(struct translation *t);
+/* To an offset from the page's start, from the op at work; within the page by a link. */
+void trans_go(struct translation *t, int64_t to);
+void trans_go_link(struct translation *t, int64_t to);
+
+#endif

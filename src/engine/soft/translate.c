@@ -1,0 +1,259 @@
+/*
+ * From a decoded block to host code (native.h says what holds while it runs).
+ *
+ * Most instructions go through as they are: same opcode, same registers, the memory operand replaced by
+ * (address, addend).  An access is
+ *
+ *	lea	disp(base,index,scale), %r14	the guest address, unless it's in a register already
+ *	pext	low_mask, %r14, %rcx		misaligned? (not for bytes)
+ *	jrcxz	1f				out of line: does it cross into another page?
+ *   1:	pext	page_mask, %r14, %rcx		its page's number
+ *	mov	%gs:(,%rcx,8), %rcx		the addend, from the flat table
+ *	op	(%r14,%rcx)			a native_site: may fault
+ *
+ * and touches no flags: JRCXZ is the one conditional jump that needs none, which is why the guest's RCX
+ * is in R13.  All before `op` can be done again, and what a guest instruction changes it
+ * changes after its last fault, so every site can be tried again or left to the interpreter.
+ */
+#include <string.h>
+
+#include "engine/soft/trans.h"
+
+void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t to)
+{
+	if (t->fixes == FIXES_MAX)
+		t->e.full = true;
+	else
+		t->fix[t->fixes++] = (struct fix){kind, rel, to, t->i};
+}
+
+void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write)
+{
+	t->n->site[t->n->sites++] = (struct native_site){
+		.pc = trans_offset(t, pc),
+		.restart = trans_offset(t, t->restart),
+		.ea = (uint8_t)ea,
+		.op = (uint8_t)t->i,
+		.write = write,
+		.block = t->b,
+	};
+}
+
+/* Tries an op; what was emitted of one that can't be translated is taken back. */
+static bool try_op(struct translation *t, unsigned i)
+{
+	uint8_t *at = t->e.at;
+	size_t sites = t->n->sites;
+	unsigned fixes = t->fixes;
+
+	t->i = i;
+	t->temps = 0;
+	t->recode = (struct recode){.insn = &t->insn[i],
+	                            .operand = t->operand[i],
+	                            .bytes = t->b->bytes + t->b->op[i].ip};
+	for (unsigned n = 0; n < 16; n++)
+		t->recode.reg[n] = n < FIRST_IN_MEMORY ? (uint8_t)host_of(n) : HOST_NONE;
+	t->ours[i] = !(t->b->slow >> i & 1) && trans_op(t);
+	if (t->ours[i])
+		return true;
+	t->e.at = at;
+	t->n->sites = sites;
+	t->fixes = fixes;
+	return false;
+}
+
+/*
+ * The interpreter's functions for ops [from, to), then back at the code of op `to`, or out of the
+ * block behind its last.
+ */
+static void fallback(struct translation *t, unsigned from, unsigned to)
+{
+	struct native *n = t->n;
+	struct op *op = (struct op *)((uint8_t *)n->ops + n->ops_used);
+	unsigned count = to - from;
+
+	n->ops_used += (count + 1) * sizeof(*op);
+	memcpy(op, &t->b->op[from], (count + 1) * sizeof(*op));
+	for (unsigned k = 0; k < count; k++) {
+		/* Links between interpreted blocks are those blocks' own. */
+		if (op[k].flags & OP_LINKED || op[k].opcode == 0xeb || op[k].opcode == 0xe9)
+			op[k].ptr = NULL;
+		op[k].flags &= (uint16_t)~OP_LAST;
+	}
+	if (to < t->b->n) {
+		op[count].fn = native_enter;
+		op[count].ptr = n->rx + trans_offset(t, t->start[to]);
+	}
+	asm_mov_u64(&t->e, HOST_R15, (uint64_t)op);
+	asm_mov_u32(&t->e, HOST_R14, t->offset);
+	asm_jmp_gs(&t->e, NATIVE(fallback));
+}
+
+static void fallback_stub(struct translation *t, unsigned i)
+{
+	if (t->stub[i] != NULL)
+		return;
+	t->stub[i] = t->e.at;
+	fallback(t, i, i + 1);
+}
+
+/* What lies out of line; may make more of it. */
+static void finish_fix(struct translation *t, const struct fix *f)
+{
+	switch (f->kind) {
+	case FIX_FALLBACK:
+		fallback_stub(t, (unsigned)f->to);
+		asm_to(f->rel, t->stub[f->to]);
+		break;
+	case FIX_CROSS:
+		trans_cross(t, f);
+		break;
+	case FIX_TAKEN:
+		asm_to(f->rel, t->e.at);
+		trans_poll(t, f->to);
+		trans_go_link(t, f->to);
+		break;
+	case FIX_FAR:
+		asm_to(f->rel, t->e.at);
+		trans_address(t, f->to);
+		trans_go_hash(t);
+		break;
+	case FIX_LINK:
+		if (f->to == t->offset) {
+			asm_to(f->rel, t->near);
+			break;
+		}
+		asm_to(f->rel, t->e.at);
+		trans_address(t, f->to);
+		trans_leave(t, trans_offset(t, f->rel));
+		break;
+	}
+}
+
+static bool decode(struct translation *t)
+{
+	static _Thread_local ZydisDecoder z;
+	static _Thread_local bool ready;
+
+	if (!ready) {
+		ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+		ZydisDecoderEnableMode(&z, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&z, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ready = true;
+	}
+	for (unsigned i = 0; i < t->b->n; i++) {
+		const struct op *op = &t->b->op[i];
+
+		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, t->b->bytes + op->ip, op->len,
+		                                         &t->insn[i], t->operand[i])))
+			t->insn[i] = (ZydisDecodedInstruction){0}; /* ZYDIS_MNEMONIC_INVALID */
+	}
+	return true;
+}
+
+/* Does the block's code reach its end? */
+static bool falls_through(const struct translation *t)
+{
+	switch (t->insn[t->b->n - 1].meta.category) {
+	case ZYDIS_CATEGORY_UNCOND_BR:
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_RET:
+		return false;
+	default:
+		return t->ours[t->b->n - 1];
+	}
+}
+
+/* The ops in order; runs of those that stay the interpreter's become one fallback each. */
+static unsigned translate_ops(struct translation *t)
+{
+	unsigned n = t->b->n, run[BLOCK_OPS], runs = 0, interpreted = 0;
+	uint8_t *jump_at[BLOCK_OPS];
+
+	for (unsigned i = 0; i < n; i++) {
+		t->start[i] = t->e.at;
+		if (try_op(t, i))
+			continue;
+		run[runs] = i;
+		jump_at[runs++] = asm_jmp(&t->e);
+		interpreted++;
+		while (i + 1 < n && !try_op(t, i + 1)) {
+			t->start[++i] = NULL;
+			interpreted++;
+		}
+		if (i + 1 < n) {
+			/* It was translated already, behind the jump. */
+			t->start[i + 1] = jump_at[runs - 1] + 4;
+			i++;
+		}
+	}
+	t->start[n] = t->e.at;
+	t->i = n - 1;
+	if (falls_through(t))
+		trans_go(t, trans_behind(t, n - 1));
+	for (unsigned k = 0; k < runs; k++) {
+		unsigned to = run[k] + 1;
+
+		while (to < n && t->start[to] == NULL)
+			to++;
+		asm_to(jump_at[k], t->e.at);
+		fallback(t, run[k], to);
+	}
+	return n - interpreted - 4 * runs > n ? 0 : n - interpreted - 4 * runs;
+}
+
+static void begin(struct translation *t)
+{
+	static const uint8_t nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+
+	asm_lea(&t->e, HOST_R15, HOST_R15, HOST_NONE, 0, -(int32_t)t->offset, true);
+	asm_store_gs(&t->e, NATIVE(page_rip), HOST_R15);
+	t->near = t->e.at;
+	asm_bytes(&t->e, nop5, sizeof(nop5));
+}
+
+static void give_up(struct translation *t, size_t ops_used)
+{
+	t->n->sites = t->first_site;
+	t->n->ops_used = ops_used;
+	t->n->refused++;
+	t->b->entry = (struct op){.fn = native_never};
+}
+
+void native_translate(struct soft_cpu *c, struct block *b)
+{
+	static _Thread_local struct translation work; /* large */
+	struct translation *t = &work;
+	struct native *n = c->native.code;
+	size_t ops_used = n->ops_used;
+	uint8_t *far = n->rw + align_up(n->used, 16), *out;
+	struct native_block *nb;
+	unsigned gain;
+
+	*t = (struct translation){.c = c, .n = n, .b = b, .offset = b->gpa & ~PAGE_MASK};
+	t->e = (struct assembly){.at = far, .end = n->rw + NATIVE_CODE};
+	t->first_site = n->sites;
+	decode(t);
+	begin(t);
+	gain = translate_ops(t);
+	for (size_t i = t->first_site; i < n->sites; i++)
+		fallback_stub(t, n->site[i].op);
+	for (unsigned i = 0; i < t->fixes; i++)
+		finish_fix(t, &t->fix[i]);
+	out = t->e.at;
+	trans_address(t, t->offset);
+	trans_leave(t, NATIVE_SITE_NONE);
+	if (t->e.full || gain == 0) {
+		give_up(t, ops_used);
+		return;
+	}
+	for (size_t i = t->first_site; i < n->sites; i++)
+		n->site[i].stub = trans_offset(t, t->stub[n->site[i].op]);
+	nb = (struct native_block *)((uint8_t *)n->ops + n->ops_used);
+	n->ops_used += align_up(sizeof(*nb), 64);
+	*nb = (struct native_block){trans_offset(t, far), trans_offset(t, t->near),
+	                            trans_offset(t, out)};
+	n->bytes += (uint64_t)(t->e.at - far);
+	n->used = trans_offset(t, t->e.at);
+	native_install(c, b, nb);
+}
