@@ -365,6 +365,11 @@ static void test_multiboot(void **state)
 	for (uint64_t at = 0; at < get(&f, info + 44, 4); at += get(&f, map + at, 4) + 4)
 		entries++;
 	assert_int_equal(entries, f.e820.n);
+	/* What real mode finds: conventional memory, and a handler behind each vector. */
+	assert_int_equal(get(&f, 0x40e, 2), 0x9fc0);
+	assert_int_equal(get(&f, 0x413, 2), 639);
+	assert_int_equal(get(&f, get(&f, 0x13 * 4, 4) + 8, 1), 0xcf);
+	assert_int_equal(get(&f, 0xff * 4, 4), get(&f, 0, 4));
 	teardown(&f);
 }
 

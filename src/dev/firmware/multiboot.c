@@ -1,11 +1,17 @@
 /* Multiboot 1: machine state and information structure (Multiboot Specification 0.6.96, 3.2, 3.3). */
 #include <errno.h>
+#include <string.h>
 
 #include "dev/firmware/blob.h"
 #include "dev/firmware/boot.h"
 
 #define LOADER_MAGIC 0x2badb002u
 #define INFO_SIZE    120
+
+/* BIOS data area: the EBDA's segment, the size of conventional memory in KiB, room for others */
+#define BDA_EBDA   0x40e
+#define BDA_MEMORY 0x413
+#define BDA_ANSWER 0x4f0
 
 enum {
 	INFO_MEMORY = 1 << 0,
@@ -91,6 +97,26 @@ out:
 	return r;
 }
 
+/*
+ * What a BIOS would have left for those who go back to real mode, as Xen does: where conventional memory
+ * ends, and interrupts that answer "no such function" by CF = 1.
+ */
+static int write_bios(const struct boot_input *in, struct err *e)
+{
+	/* push bp; mov bp, sp; or byte [bp + 6], 1; pop bp; iret */
+	static const uint8_t answer[] = {0x55, 0x89, 0xe5, 0x80, 0x4e, 0x06, 0x01, 0x5d, 0xcf};
+	uint8_t low[BDA_ANSWER + sizeof(answer)] = {};
+
+	for (unsigned vector = 0; vector < 256; vector++)
+		store_le(low + vector * 4, BDA_ANSWER, 4);
+	store_le(low + BDA_EBDA, E820_LOW_END >> 4, 2);
+	store_le(low + BDA_MEMORY, E820_LOW_END / KIB, 2);
+	memcpy(low + BDA_ANSWER, answer, sizeof(answer));
+	if (mem_load(in->mem, 0, low, sizeof(low)) < 0)
+		return err_set(e, EFAULT, "cannot write the BIOS data area to guest memory");
+	return 0;
+}
+
 int multiboot_load(const struct kernel *k, const struct boot_input *in, struct cpu_state *cpu,
                    struct boot_result *out, struct err *e)
 {
@@ -103,6 +129,8 @@ int multiboot_load(const struct kernel *k, const struct boot_input *in, struct c
 	if (modules < 0)
 		return modules;
 	r = write_info(k, in, gpa, modules, e);
+	if (r == 0)
+		r = write_bios(in, e);
 	if (r < 0)
 		return r;
 	boot_cpu_flat32(cpu, k->entry);
