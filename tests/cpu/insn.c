@@ -132,7 +132,8 @@ static int by_mnemonic(const void *a, const void *b)
 
 static void make_groups(struct catalogue *c)
 {
-	qsort(c->form, c->n, sizeof(*c->form), by_mnemonic);
+	if (c->n > 0)
+		qsort(c->form, c->n, sizeof(*c->form), by_mnemonic);
 	c->group = xalloc((c->n + 1) * sizeof(*c->group));
 	for (unsigned i = 0; i < c->n; i++)
 		if (i == 0 || c->form[i].mnemonic != c->form[i - 1].mnemonic)
