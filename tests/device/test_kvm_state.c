@@ -300,10 +300,11 @@ static void a_pause_stops_the_guest_and_its_time(void **state)
 	assert_int_equal(clock_now(&b.m->clock), own);
 	machine_resume(b.m);
 	assert_true(bare_wait_memory(&b, BARE_DATA, count));
-	/* Read one after the other: the guest's is not older, and not younger by the pause. */
+	/* Not ahead by the pause; behind a little, if the host was busy when it was set. */
 	own = clock_now(&b.m->clock);
 	guest = kvm_clock_now(b.m);
-	assert_in_range(guest + 1000000, own, own + 200000000);
+	assert_true(guest + 200000000 > own);
+	assert_true(guest < clock_now(&b.m->clock) + 1000000);
 	bare_drop(&b);
 }
 

@@ -1,9 +1,10 @@
 #!/bin/sh
-# The kvm engine on a computer with AMD-V, that is in the lab host: `auto` chooses it there, and the
-# guest tests pass on it.
-# usage: kvm.sh CASULO TOOL CPUS
+# The kvm engine on a computer with AMD-V, that is in the lab host: `auto` chooses it there, the
+# micro-guests and guest tests pass on it, and the TESTs (programs).
+# usage: kvm.sh CASULO TOOL CPUS MICRO-GUESTS TEST...
 set -u
-casulo=$1 tool=$2 cpus=$3
+casulo=$1 tool=$2 cpus=$3 micro=$4
+shift 4
 here=$(cd "$(dirname "$0")" && pwd)
 if ! command -v qemu-system-x86_64 >/dev/null; then
 	echo "needs qemu-system-x86_64: ./dev setup test installs it"
@@ -13,15 +14,17 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 "$here/../guest/prepare" "$dir/job/guest" || exit $?
 
-# What casulo needs where nothing else is: itself and its shared libraries, the loader among them.
-mkdir -p "$dir/bin"
+# What runs where nothing else is: casulo, tests and their shared libraries, the loader among them.
+mkdir -p "$dir/bin" "$dir/job/tests" "$dir/job/micro"
 cp "$casulo" "$dir/bin/casulo"
 cp "$tool" "$dir/bin/tool"
-ldd "$casulo" | sed -n 's/^[^/]*\(\/[^ ]*\) (.*/\1/p' | while read -r lib; do
+cp "$@" "$dir/job/tests/"
+ldd "$casulo" "$@" | sed -n 's/^[^/]*\(\/[^ ]*\) (.*/\1/p' | sort -u | while read -r lib; do
 	mkdir -p "$dir${lib%/*}"
 	cp -L "$lib" "$dir$lib"
 done
-cp "$here/../guest/linux.sh" "$dir/job/"
+cp "$here/../guest/linux.sh" "$here/../guest/micro.sh" "$dir/job/"
+cp "$here"/../guest/micro/*.out "$micro"/*.elf "$dir/job/micro/"
 cp "$here/job" "$dir/job/run"
 echo "$cpus" >"$dir/job/cpus"
 

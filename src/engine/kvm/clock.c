@@ -12,27 +12,41 @@
 
 #include "engine/kvm/kvm.h"
 
+#define LATE_NS 1000000u
+#define TRIES   5
+
+/* The guest's time falls behind by what setting it takes, so that is tried again when it takes long. */
+static int set_clock(struct kvm_vm *vm)
+{
+	struct clock *clock = &vm->machine->clock;
+	int rc = 0;
+
+	for (unsigned i = 0; i < TRIES && rc == 0; i++) {
+		struct kvm_clock_data data = {.clock = clock_now(clock)};
+
+		rc = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data);
+		if (clock_now(clock) - data.clock < LATE_NS)
+			break;
+	}
+	return rc;
+}
+
 int kvm_clock_follow(struct kvm_cpu *c)
 {
 	struct kvm_vm *vm = c->vm;
-	struct clock *clock = &vm->machine->clock;
-	uint64_t epoch = clock->time;
-	bool first = c->epoch == UINT64_MAX;
+	uint64_t epoch = vm->machine->clock.time;
 	int rc = 0;
 
 	if (epoch == c->epoch)
 		return 0;
 	lock_take(&vm->lock);
 	if (epoch != vm->clock_epoch) {
-		struct kvm_clock_data data = {.clock = clock_now(clock)};
-
-		rc = kvm_ioctl(vm->fd, KVM_SET_CLOCK, &data);
+		rc = set_clock(vm);
 		vm->clock_epoch = epoch;
 	}
 	lock_drop(&vm->lock);
 	c->epoch = epoch;
-	/* EINVAL: the guest has no such clock, or does not use it yet. */
-	if (!first)
-		kvm_ioctl_n(c->fd, KVM_KVMCLOCK_CTRL, 0);
+	/* Fails when the guest has no such clock, or doesn't use it yet. */
+	kvm_ioctl_n(c->fd, KVM_KVMCLOCK_CTRL, 0);
 	return rc;
 }

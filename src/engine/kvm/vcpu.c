@@ -34,7 +34,8 @@ static int signal_number = NO_KICK;
 
 static void take_signal(void)
 {
-	struct sigaction action = {.sa_handler = on_kick}; /* no SA_RESTART */
+	/* KVM_RUN ends all the same; what devices do on the vCPU's thread goes on. */
+	struct sigaction action = {.sa_handler = on_kick, .sa_flags = SA_RESTART};
 
 	if (sigaction(SIGRTMIN, &action, NULL) == 0)
 		signal_number = SIGRTMIN;
