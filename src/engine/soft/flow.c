@@ -95,28 +95,6 @@ static void op_jmp_reg64(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, target(c, op, c->gpr[op->rm]));
 }
 
-INT_GENERAL_FN op_call64_g(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP] - 8;
-
-	c->op = op;
-	soft_st64(c, sp, c->block_rip + op->ip + op->len);
-	c->gpr[CPU_RSP] = sp;
-	return op_jump(c, op, c->block_rip + op->imm);
-}
-
-static void op_call64(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP] - 8, back = c->block_rip + op->ip + op->len;
-	void *p = soft_write_ptr(c, sp, 8);
-
-	if (unlikely(p == NULL))
-		return op_call64_g(c, op);
-	__builtin_memcpy(p, &back, 8);
-	c->gpr[CPU_RSP] = sp;
-	return op_jump(c, op, c->block_rip + op->imm);
-}
-
 static void op_call(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t rip;
@@ -137,32 +115,6 @@ static void op_call_indirect(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, rip);
 }
 
-INT_GENERAL_FN op_ret64_g(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP], rip;
-
-	c->op = op;
-	rip = soft_ld64(c, sp);
-	if (unlikely(!canonical(rip)))
-		soft_fault_error(c, EXC_GP, 0);
-	c->gpr[CPU_RSP] = sp + 8 + op->imm;
-	return op_jump(c, op, rip);
-}
-
-static void op_ret64(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP], rip;
-	const void *p = soft_read_ptr(c, sp, 8);
-
-	if (unlikely(p == NULL))
-		return op_ret64_g(c, op);
-	__builtin_memcpy(&rip, p, 8);
-	if (unlikely(!canonical(rip)))
-		return op_ret64_g(c, op);
-	c->gpr[CPU_RSP] = sp + 8 + op->imm;
-	return op_jump(c, op, rip);
-}
-
 static void op_ret(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t rip;
@@ -172,6 +124,36 @@ static void op_ret(struct soft_cpu *c, const struct op *op)
 	stack_set(c, c->gpr[CPU_RSP] + op->size + op->imm);
 	return op_jump(c, op, rip);
 }
+
+/* The usual ones: 64-bit code, or flat 32-bit code with a 32-bit stack, and a page the TLB knows. */
+#define CALL_RET(bits)                                                                   \
+	static void op_call##bits(struct soft_cpu *c, const struct op *op)               \
+	{                                                                                \
+		uint##bits##_t sp = (uint##bits##_t)(c->gpr[CPU_RSP] - bits / 8);        \
+		uint##bits##_t back = (uint##bits##_t)(c->block_rip + op->ip + op->len); \
+		void *p = soft_write_ptr(c, sp, bits / 8);                               \
+                                                                                         \
+		if (unlikely(p == NULL))                                                 \
+			return op_call(c, op);                                           \
+		__builtin_memcpy(p, &back, bits / 8);                                    \
+		c->gpr[CPU_RSP] = sp;                                                    \
+		return op_jump(c, op, (uint##bits##_t)(c->block_rip + op->imm));         \
+	}                                                                                \
+	static void op_ret##bits(struct soft_cpu *c, const struct op *op)                \
+	{                                                                                \
+		uint##bits##_t sp = (uint##bits##_t)c->gpr[CPU_RSP], rip;                \
+		const void *p = soft_read_ptr(c, sp, bits / 8);                          \
+                                                                                         \
+		if (unlikely(p == NULL))                                                 \
+			return op_ret(c, op);                                            \
+		__builtin_memcpy(&rip, p, bits / 8);                                     \
+		if (unlikely(!canonical(rip)))                                           \
+			return op_ret(c, op);                                            \
+		c->gpr[CPU_RSP] = (uint##bits##_t)(sp + bits / 8 + op->imm);             \
+		return op_jump(c, op, rip);                                              \
+	}
+CALL_RET(32)
+CALL_RET(64)
 
 /* LOOP, LOOPE, LOOPNE (n: 0, 1, 2), JrCXZ (3): the counter is as wide as addresses. */
 static void op_loop(struct soft_cpu *c, const struct op *op)
@@ -221,8 +203,8 @@ static bool decode_target(const struct decoded *d, struct op *op)
 
 	to = end + (uint64_t)d->operand[0].imm.value.s;
 	op->imm = to - (d->rip - op->ip);
-	return (d->mode & MODE_BITS) == MODE_64 && !(d->mode & MODE_STEP) &&
-	       in_page(to, d->rip - op->ip) && canonical(to);
+	return ((d->mode & MODE_BITS) == MODE_64 || (int_flat32(d->mode) && op->size == 4)) &&
+	       !(d->mode & MODE_STEP) && in_page(to, d->rip - op->ip) && canonical(to);
 }
 
 static bool decode_jmp(struct decoded *d, struct op *op)
@@ -248,7 +230,11 @@ static bool decode_call(struct decoded *d, struct op *op)
 		return true;
 	}
 	decode_target(d, op);
-	op->fn = long_mode && canonical(d->rip + op->imm - op->ip) ? op_call64 : op_call;
+	op->fn = op_call;
+	if (long_mode && canonical(d->rip + op->imm - op->ip))
+		op->fn = op_call64;
+	else if (int_flat_stack(d->mode) && op->size == 4)
+		op->fn = op_call32;
 	return true;
 }
 
@@ -298,7 +284,9 @@ bool decode_flow(struct soft_cpu *c, const struct decoded *cd, struct op *op)
 		d->ends = true;
 		op->flags |= OP_STACK;
 		op->imm &= 0xffff;
-		op->fn = long_mode ? op_ret64 : op_ret;
+		op->fn = long_mode                                  ? op_ret64
+		         : int_flat_stack(d->mode) && op->size == 4 ? op_ret32
+		                                                    : op_ret;
 		return true;
 	case ZYDIS_MNEMONIC_LOOP:
 		return decode_loop(d, op, 0);

@@ -23,21 +23,37 @@
 #define PUT32(c, r, v) ((c)->gpr[r] = (uint32_t)(v))
 #define PUT64(c, r, v) ((c)->gpr[r] = (v))
 
+/* 32-bit code whose classic segments hide nothing: base 0, limit 4 GiB. */
+static inline bool int_flat32(uint32_t mode)
+{
+	return (mode & MODE_BITS) == MODE_32 && (mode & MODE_FLAT);
+}
+
+static inline bool int_flat_stack(uint32_t mode)
+{
+	return int_flat32(mode) && (mode & MODE_STACK32);
+}
+
 /*
- * Handlers with a memory operand come in three forms.  For 64-bit code whose page is in the TLB: s(imple)
- * has base and displacement only, f(ull) index and segment too.  They call nothing, so that the compiler
- * saves no registers in them; when they don't know the page they turn to the third, g(eneral), which
- * does anything.
+ * Handlers with a memory operand come in four forms.  When the TLB knows the page: for 64-bit code
+ * s(imple) has base and displacement only, f(ull) index and segment too; p(rotected) is for flat 32-bit
+ * code.  They call nothing, so that the compiler saves no registers in them; when they don't know the
+ * page they turn to the last, g(eneral), which does anything.
  */
-enum int_form { INT_SIMPLE, INT_FULL, INT_GENERAL, INT_FORMS };
+enum int_form { INT_SIMPLE, INT_FULL, INT_PROTECTED, INT_GENERAL, INT_FORMS };
 
 #define EA_s(c, op) ((c)->gpr[(op)->base] + (uint64_t)(int64_t)(op)->disp)
 #define EA_f(c, op)                                        \
 	((c)->seg_base[(op)->seg] + (c)->gpr[(op)->base] + \
 	 ((c)->gpr[(op)->index] << (op)->scale) + (uint64_t)(int64_t)(op)->disp)
+#define EA_p(c, op)                                                                 \
+	((uint32_t)((c)->gpr[(op)->base] + ((c)->gpr[(op)->index] << (op)->scale) + \
+	            (uint64_t)(op)->disp))
 
 static inline enum int_form int_form(const struct decoded *d, const struct op *op)
 {
+	if (int_flat32(d->mode) && op->asize == 4 && op->seg <= CPU_DS && op->seg != CPU_CS)
+		return INT_PROTECTED;
 	if ((d->mode & MODE_BITS) != MODE_64 || op->asize != 8)
 		return INT_GENERAL;
 	return op->index == SOFT_ZERO && op->seg == SOFT_SEG_NONE ? INT_SIMPLE : INT_FULL;
@@ -143,7 +159,7 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 
 #define INT_GENERAL_FN static void __attribute__((noinline))
 
-/* op_NAME_s, _f, _g: NAME(c, op, value) gets what the operand holds. */
+/* op_NAME_s, _f, _p, _g: NAME(c, op, value) gets what the operand holds. */
 #define INT_LOAD(name, bits)                                                  \
 	INT_GENERAL_FN op_##name##_g(struct soft_cpu *c, const struct op *op) \
 	{                                                                     \
@@ -152,7 +168,8 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 		return op_next(c, op);                                        \
 	}                                                                     \
 	INT_LOAD_EA(name, bits, s)                                            \
-	INT_LOAD_EA(name, bits, f)
+	INT_LOAD_EA(name, bits, f)                                            \
+	INT_LOAD_EA(name, bits, p)
 #define INT_LOAD_EA(name, bits, ea)                                           \
 	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
 	{                                                                     \
@@ -175,7 +192,8 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 		return op_next(c, op);                                        \
 	}                                                                     \
 	INT_STORE_EA(name, bits, s)                                           \
-	INT_STORE_EA(name, bits, f)
+	INT_STORE_EA(name, bits, f)                                           \
+	INT_STORE_EA(name, bits, p)
 #define INT_STORE_EA(name, bits, ea)                                          \
 	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
 	{                                                                     \
@@ -210,7 +228,8 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 		return op_next(c, op);                                        \
 	}                                                                     \
 	INT_MODIFY_EA(name, bits, s)                                          \
-	INT_MODIFY_EA(name, bits, f)
+	INT_MODIFY_EA(name, bits, f)                                          \
+	INT_MODIFY_EA(name, bits, p)
 #define INT_MODIFY_EA(name, bits, ea)                                         \
 	static void op_##name##_##ea(struct soft_cpu *c, const struct op *op) \
 	{                                                                     \
@@ -225,9 +244,9 @@ static inline void *rmw_ptr(struct soft_cpu *c, gva_t va, unsigned size)
 		return op_next(c, op);                                        \
 	}
 
-#define INT_FORM_ROW(name)                                  \
-	{                                                   \
-		op_##name##_s, op_##name##_f, op_##name##_g \
+#define INT_FORM_ROW(name)                                                 \
+	{                                                                  \
+		op_##name##_s, op_##name##_f, op_##name##_p, op_##name##_g \
 	}
 
 /*

@@ -1,53 +1,6 @@
 /* PUSH POP PUSHA POPA ENTER LEAVE. */
 #include "engine/soft/stack.h"
 
-INT_GENERAL_FN op_push64_g(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP] - 8;
-
-	c->op = op;
-	soft_st64(c, sp, c->gpr[op->reg]);
-	c->gpr[CPU_RSP] = sp;
-	return op_next(c, op);
-}
-
-static void op_push64(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP] - 8;
-	void *p = soft_write_ptr(c, sp, 8);
-
-	if (unlikely(p == NULL))
-		return op_push64_g(c, op);
-	__builtin_memcpy(p, &c->gpr[op->reg], 8);
-	c->gpr[CPU_RSP] = sp;
-	return op_next(c, op);
-}
-
-/* POP RSP: the value wins. */
-INT_GENERAL_FN op_pop64_g(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP], v;
-
-	c->op = op;
-	v = soft_ld64(c, sp);
-	c->gpr[CPU_RSP] = sp + 8;
-	c->gpr[op->reg] = v;
-	return op_next(c, op);
-}
-
-static void op_pop64(struct soft_cpu *c, const struct op *op)
-{
-	uint64_t sp = c->gpr[CPU_RSP], v;
-	const void *p = soft_read_ptr(c, sp, 8);
-
-	if (unlikely(p == NULL))
-		return op_pop64_g(c, op);
-	__builtin_memcpy(&v, p, 8);
-	c->gpr[CPU_RSP] = sp + 8;
-	c->gpr[op->reg] = v;
-	return op_next(c, op);
-}
-
 static void op_push_reg(struct soft_cpu *c, const struct op *op)
 {
 	c->op = op;
@@ -78,6 +31,49 @@ static void op_pop_reg(struct soft_cpu *c, const struct op *op)
 	stack_set(c, c->gpr[CPU_RSP] + op->size);
 	reg_set(c, op->rm, op->size, false, v);
 	return op_next(c, op);
+}
+
+/* The usual ones: 64-bit code, or flat 32-bit code with a 32-bit stack, and a page the TLB knows. */
+#define PUSH_POP(bits)                                                            \
+	static void op_push##bits(struct soft_cpu *c, const struct op *op)        \
+	{                                                                         \
+		uint##bits##_t sp = (uint##bits##_t)(c->gpr[CPU_RSP] - bits / 8); \
+		void *p = soft_write_ptr(c, sp, bits / 8);                        \
+                                                                                  \
+		if (unlikely(p == NULL))                                          \
+			return op_push_reg(c, op);                                \
+		__builtin_memcpy(p, &c->gpr[op->reg], bits / 8);                  \
+		c->gpr[CPU_RSP] = sp;                                             \
+		return op_next(c, op);                                            \
+	}                                                                         \
+	/* POP of the stack pointer: the value wins. */                           \
+	static void op_pop##bits(struct soft_cpu *c, const struct op *op)         \
+	{                                                                         \
+		uint##bits##_t sp = (uint##bits##_t)c->gpr[CPU_RSP], v;           \
+		const void *p = soft_read_ptr(c, sp, bits / 8);                   \
+                                                                                  \
+		if (unlikely(p == NULL))                                          \
+			return op_pop_reg(c, op);                                 \
+		__builtin_memcpy(&v, p, bits / 8);                                \
+		c->gpr[CPU_RSP] = (uint##bits##_t)(sp + bits / 8);                \
+		c->gpr[op->rm] = v;                                               \
+		return op_next(c, op);                                            \
+	}
+PUSH_POP(32)
+PUSH_POP(64)
+
+static op_fn *push_of(const struct decoded *d, const struct op *op)
+{
+	if (op->size == 8)
+		return op_push64;
+	return op->size == 4 && int_flat_stack(d->mode) ? op_push32 : op_push_reg;
+}
+
+static op_fn *pop_of(const struct decoded *d, const struct op *op)
+{
+	if (op->size == 8)
+		return op_pop64;
+	return op->size == 4 && int_flat_stack(d->mode) ? op_pop32 : op_pop_reg;
 }
 
 /* The address is formed with RSP already moved; a fault leaves RSP as it was. */
@@ -197,7 +193,7 @@ static bool decode_push(const struct decoded *d, struct op *op)
 	else if (decode_gpr(o->reg.value, &high) < 0)
 		return false; /* segment register */
 	else if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
-		op->fn = op->size == 8 ? op_push64 : op_push_reg;
+		op->fn = push_of(d, op);
 	else
 		op->fn = op_push_rm;
 	return true;
@@ -219,9 +215,7 @@ static bool decode_pop(const struct decoded *d, struct op *op)
 		return false;
 	if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE)
 		op->rm = op->reg;
-	else
-		op->reg = op->rm;
-	op->fn = op->size == 8 ? op_pop64 : op_pop_reg;
+	op->fn = pop_of(d, op);
 	return true;
 }
 
