@@ -138,9 +138,9 @@ static bool single_traps(const struct soft_cpu *c, const struct op *op)
 	switch (op->opcode) {
 	case 0xcc:
 	case 0xcd:
-	case 0xce:
 	case 0xf1:
 		return false;
+	case 0xce: /* when OF was set */
 	case 0x105:
 		return c->eflags & FLAG_TF;
 	default:
