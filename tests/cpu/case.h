@@ -131,10 +131,14 @@ struct executor {
 	void (*stop)(void *context);
 };
 
-extern const struct executor executor_native, executor_soft;
+extern const struct executor executor_native;
+/* The software engine without and with its translator, which has 64-bit code only. */
+extern const struct executor executor_interpreter, executor_translator;
 
-/* What executor_soft's processor shows as its features. */
+/* What the software engine's processor shows as its features. */
 struct cpuid_model;
 const struct cpuid_model *soft_model(void);
+/* Blocks that were translated. */
+uint64_t soft_translated(void);
 
 #endif

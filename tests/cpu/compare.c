@@ -155,13 +155,13 @@ static void print_xsave(FILE *out, const uint8_t *in, const uint8_t *a, const ui
 		}
 }
 
-static void print_data(FILE *out, const struct box box[2])
+static void print_data(FILE *out, const struct box *x, const struct box *y)
 {
 	unsigned lines = 0;
 
 	for (unsigned at = 0; at < BOX_DATA_PAGES * BOX_PAGE && lines < 4; at += 16) {
-		const uint8_t *a = box[0].data[at / BOX_PAGE] + at % BOX_PAGE;
-		const uint8_t *b = box[1].data[at / BOX_PAGE] + at % BOX_PAGE;
+		const uint8_t *a = x->data[at / BOX_PAGE] + at % BOX_PAGE;
+		const uint8_t *b = y->data[at / BOX_PAGE] + at % BOX_PAGE;
 
 		if (memcmp(a, b, 16) == 0)
 			continue;
@@ -171,27 +171,28 @@ static void print_data(FILE *out, const struct box box[2])
 	}
 }
 
-void outcome_print(FILE *out, const struct cpu_case *c, const struct executor *const who[2],
-                   const struct outcome o[2], const struct box box[2])
+void outcome_print(FILE *out, const struct cpu_case *c, const struct side *x, const struct side *y)
 {
-	const struct cpu_regs *a = &o[0].out, *b = &o[1].out;
+	const struct outcome *o = &x->outcome, *p = &y->outcome;
+	const struct cpu_regs *a = &o->out, *b = &p->out;
 
-	fprintf(out, "    (before -> %s | %s)\n", who[0]->name, who[1]->name);
-	for (unsigned i = 0; i < 2; i++)
-		if (o[i].timeout)
-			fprintf(out, "    %s did not end\n", who[i]->name);
-	if (o[0].timeout || o[1].timeout)
+	fprintf(out, "    (before -> %s | %s)\n", x->executor->name, y->executor->name);
+	if (o->timeout)
+		fprintf(out, "    %s did not end\n", x->executor->name);
+	if (p->timeout)
+		fprintf(out, "    %s did not end\n", y->executor->name);
+	if (o->timeout || p->timeout)
 		return;
-	print_u64(out, "vector", 0, o[0].vector, o[1].vector);
-	print_u64(out, "error", 0, o[0].error, o[1].error);
-	print_u64(out, "cr2", 0, o[0].cr2, o[1].cr2);
+	print_u64(out, "vector", 0, o->vector, p->vector);
+	print_u64(out, "error", 0, o->error, p->error);
+	print_u64(out, "cr2", 0, o->cr2, p->cr2);
 	print_u64(out, "rip", c->in.rip, a->rip, b->rip);
 	print_u64(out, "rflags", c->in.rflags, a->rflags, b->rflags);
 	for (unsigned i = 0; i < 16; i++)
 		print_u64(out, gpr_names[i], c->in.gpr[i], a->gpr[i], b->gpr[i]);
 	print_u64(out, "gs_base", c->in.gs_base, a->gs_base, b->gs_base);
 	print_xsave(out, c->in.xsave, a->xsave, b->xsave);
-	print_data(out, box);
+	print_data(out, &x->box, &y->box);
 }
 
 void case_print(FILE *out, const struct cpu_case *c)

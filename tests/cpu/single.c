@@ -312,14 +312,15 @@ static bool is_any_fault(const struct insn *n, const struct gen_wish *w)
 
 	if (w->mode >= CASE_SEG32 && class >= CLASS_SSE)
 		return true;
+	for (unsigned i = 0; i < n->i.operand_count; i++)
+		if (n->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && n->op[i].size == 80)
+			return true;
 	switch (n->i.mnemonic) {
 	case ZYDIS_MNEMONIC_CALL:
 	case ZYDIS_MNEMONIC_FNSAVE:
 	case ZYDIS_MNEMONIC_FRSTOR:
 	case ZYDIS_MNEMONIC_FNSTENV:
 	case ZYDIS_MNEMONIC_FLDENV:
-	case ZYDIS_MNEMONIC_FBLD:
-	case ZYDIS_MNEMONIC_FBSTP:
 		return true;
 	case ZYDIS_MNEMONIC_CMPSB:
 	case ZYDIS_MNEMONIC_CMPSW:

@@ -1,5 +1,6 @@
 /*
- * The software engine's interpreter as executor: a machine of one vCPU, run on the caller's thread.
+ * The software engine as executors: its interpreter alone, and with its translator, which translates
+ * every block before it is first executed.  Each is a machine of one vCPU, run on the caller's thread.
  *
  * Guest-physical memory is one range; the box's data pages are out of order in it, so that an access
  * over a page's end that ignores paging shows.  All that belongs to ring 0 lies in the upper half of
@@ -44,17 +45,19 @@
 #define PTE_U  4ull
 #define PTE_NX (1ull << 63)
 
-static struct {
+struct instance {
 	struct loop *loop;
 	struct machine *m;
 	struct cpu_state base;
 	struct box box;
 	uint8_t *frame; /* where the exception's frame ends */
-} s;
+};
+static struct instance interpreter, translator;
+static struct instance *s; /* the one at work */
 
 static void put64(gpa_t gpa, uint64_t v)
 {
-	memcpy(mem_ptr(&s.m->mem, gpa, 8, true), &v, 8);
+	memcpy(mem_ptr(&s->m->mem, gpa, 8, true), &v, 8);
 }
 
 static gpa_t data_page(unsigned i)
@@ -124,7 +127,7 @@ static void fill_system(void)
 	put64(SYSTEM + (SYS_TSS - SYS) + 0x60, 0x68ull << 48); /* no I/O bitmap */
 	for (unsigned i = 0; i < VECTORS; i++) {
 		put_gate(i);
-		*(uint8_t *)mem_ptr(&s.m->mem, SYSTEM + BOX_PAGE + i * HLT_STEP, 1, true) = 0xf4;
+		*(uint8_t *)mem_ptr(&s->m->mem, SYSTEM + BOX_PAGE + i * HLT_STEP, 1, true) = 0xf4;
 	}
 }
 
@@ -180,25 +183,25 @@ static int soft_open(struct box *box)
 	struct err e = {0};
 	int rc;
 
-	rc = loop_new("cpu-test", &s.loop, &e);
+	rc = loop_new("cpu-test", &s->loop, &e);
 	if (rc >= 0)
-		rc = machine_new(1, s.loop, true, &s.m, &e);
+		rc = machine_new(1, s->loop, true, &s->m, &e);
 	if (rc >= 0)
-		rc = mem_add(&s.m->mem, "ram", MEM_RAM, 0, RAM, &e);
+		rc = mem_add(&s->m->mem, "ram", MEM_RAM, 0, RAM, &e);
 	if (rc < 0)
 		goto out;
 	map_box();
 	fill_system();
-	make_model(s.m);
-	rc = machine_open_engine(s.m, &engine_soft, &e);
+	make_model(s->m);
+	rc = machine_open_engine(s->m, &engine_soft, &e);
 	if (rc < 0)
 		goto out;
-	fill_state(&s.base);
-	s.box.code = mem_ptr(&s.m->mem, CODE, BOX_CODE_PAGES * BOX_PAGE, true);
+	fill_state(&s->base);
+	s->box.code = mem_ptr(&s->m->mem, CODE, BOX_CODE_PAGES * BOX_PAGE, true);
 	for (unsigned i = 0; i < BOX_DATA_PAGES; i++)
-		s.box.data[i] = mem_ptr(&s.m->mem, data_page(i), BOX_PAGE, true);
-	s.frame = (uint8_t *)mem_ptr(&s.m->mem, SYSTEM, 3 * BOX_PAGE, true) + (SYS_STACK - SYS);
-	*box = s.box;
+		s->box.data[i] = mem_ptr(&s->m->mem, data_page(i), BOX_PAGE, true);
+	s->frame = (uint8_t *)mem_ptr(&s->m->mem, SYSTEM, 3 * BOX_PAGE, true) + (SYS_STACK - SYS);
+	*box = s->box;
 	return 0;
 out:
 	fprintf(stderr, "soft executor: %s\n", e.text);
@@ -207,13 +210,13 @@ out:
 
 static void soft_close(void)
 {
-	machine_free(s.m);
-	loop_free(s.loop);
+	machine_free(s->m);
+	loop_free(s->loop);
 }
 
 static void code_changed(unsigned offset, unsigned len)
 {
-	mem_written(&s.m->mem, CODE + offset, len);
+	mem_written(&s->m->mem, CODE + offset, len);
 }
 
 static bool has_error(unsigned vector)
@@ -224,7 +227,7 @@ static bool has_error(unsigned vector)
 static void read_frame(const struct cpu_state *c, struct outcome *o)
 {
 	/* [error], RIP, CS, RFLAGS, RSP, SS, up to the stack's top */
-	const uint8_t *f = s.frame - 40;
+	const uint8_t *f = s->frame - 40;
 
 	o->vector = (unsigned)((c->rip - 1 - SYS_HLT) / HLT_STEP);
 	o->error = 0;
@@ -242,9 +245,9 @@ static void read_frame(const struct cpu_state *c, struct outcome *o)
 static void soft_run(const struct cpu_case *c, struct outcome *o)
 {
 	static struct cpu_state state;
-	struct vcpu *v = &s.m->vcpu[0];
+	struct vcpu *v = &s->m->vcpu[0];
 
-	state = s.base;
+	state = s->base;
 	memcpy(state.gpr, c->in.gpr, sizeof(state.gpr));
 	state.rip = c->in.rip;
 	state.rflags = c->in.rflags;
@@ -265,21 +268,57 @@ static void soft_run(const struct cpu_case *c, struct outcome *o)
 	read_frame(&state, o);
 }
 
-static void stop(void *context)
+static void soft_stop(void *context)
 {
-	engine_soft.vcpu_kick(&s.m->vcpu[0]);
+	engine_soft.vcpu_kick(&s->m->vcpu[0]);
 }
 
 const struct cpuid_model *soft_model(void)
 {
-	return &s.m->cpuid;
+	return &interpreter.m->cpuid;
 }
 
-const struct executor executor_soft = {
-	.name = "interpreter",
-	.open = soft_open,
-	.close = soft_close,
-	.code_changed = code_changed,
-	.run = soft_run,
-	.stop = stop,
-};
+uint64_t soft_translated(void)
+{
+	struct json *j = engine_soft.stats(translator.m);
+	uint64_t blocks = 0;
+
+	if (json_to_u64(json_get(j, "translated_blocks"), &blocks) < 0)
+		blocks = 0;
+	json_free(j);
+	return blocks;
+}
+
+/* The executors differ in the instance that they make current. */
+#define EXECUTOR(instance, after, title)                                        \
+	static int instance##_open(struct box *box)                             \
+	{                                                                       \
+		s = &instance;                                                  \
+		engine_soft_translate_after(after);                             \
+		return soft_open(box);                                          \
+	}                                                                       \
+	static void instance##_close(void)                                      \
+	{                                                                       \
+		s = &instance;                                                  \
+		soft_close();                                                   \
+	}                                                                       \
+	static void instance##_code_changed(unsigned offset, unsigned len)      \
+	{                                                                       \
+		s = &instance;                                                  \
+		code_changed(offset, len);                                      \
+	}                                                                       \
+	static void instance##_run(const struct cpu_case *c, struct outcome *o) \
+	{                                                                       \
+		s = &instance;                                                  \
+		soft_run(c, o);                                                 \
+	}                                                                       \
+	const struct executor executor_##instance = {                           \
+		.name = title,                                                  \
+		.open = instance##_open,                                        \
+		.close = instance##_close,                                      \
+		.code_changed = instance##_code_changed,                        \
+		.run = instance##_run,                                          \
+		.stop = soft_stop,                                              \
+	};
+EXECUTOR(interpreter, 0, "interpreter")
+EXECUTOR(translator, 1, "translator")
