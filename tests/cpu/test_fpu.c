@@ -256,6 +256,17 @@ static void vectors_reach_devices(void **state)
 	bus_del(&m->mmio, &range);
 }
 
+/* Addresses wrap around there. */
+static void end_of_the_address_space(void **state)
+{
+	static const uint8_t fxsave[] = {0x49, 0x0f, 0xae, 0x02}; /* [r10] */
+	struct vec_state s = fresh();
+
+	s.gpr[10] = UINT64_MAX - 0xff;
+	vec_run_soft(fxsave, sizeof(fxsave), false, false, &s);
+	assert_int_equal(s.vector, -1);
+}
+
 /* More different instructions than the arena holds: it is emptied and filled again. */
 static void arena_is_emptied(void **state)
 {
@@ -304,6 +315,7 @@ int main(void)
 		cmocka_unit_test(simd_exceptions_need_the_system),
 		cmocka_unit_test(state_from_elsewhere),
 		cmocka_unit_test(vectors_reach_devices),
+		cmocka_unit_test(end_of_the_address_space),
 		cmocka_unit_test(arena_is_emptied),
 	};
 

@@ -325,15 +325,16 @@ void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool
 
 void mmu_check(struct soft_cpu *c, gva_t va, uint64_t len, bool write, bool user)
 {
-	gva_t end = va + len;
-
 	if (len > 0) {
 		check_canonical(c, va);
-		check_canonical(c, end - 1);
+		check_canonical(c, va + len - 1);
 	}
-	while (len > 0 && va < end) {
+	while (len > 0) {
+		uint64_t n = MIN(len, PAGE_SIZE - (va & ~PAGE_MASK));
+
 		mmu_touch(c, va, write ? MMU_WRITE : MMU_READ, user);
-		va = (va | ~PAGE_MASK) + 1;
+		va += n;
+		len -= n;
 	}
 }
 

@@ -154,32 +154,31 @@ static inline __attribute__((always_inline)) void execute(struct soft_cpu *c, co
 	return stub(c, op, mem);
 }
 
-#define HANDLER(class, kind, fp)                                                        \
-	static void op_##class##_##kind##_##fp(struct soft_cpu *c, const struct op *op) \
-	{                                                                               \
-		return execute(c, op, CLASS_##class, KIND_##kind, fp);                  \
+/* By class and kind; _fp: with MXCSR. */
+#define HANDLER(name, class, kind)                                          \
+	static void op_##name(struct soft_cpu *c, const struct op *op)      \
+	{                                                                   \
+		return execute(c, op, class, kind, false);                  \
+	}                                                                   \
+	static void op_##name##_fp(struct soft_cpu *c, const struct op *op) \
+	{                                                                   \
+		return execute(c, op, class, kind, true);                   \
 	}
-#define HANDLERS(class)          \
-	HANDLER(class, REG, 0)   \
-	HANDLER(class, REG, 1)   \
-	HANDLER(class, LOAD, 0)  \
-	HANDLER(class, LOAD, 1)  \
-	HANDLER(class, STORE, 0) \
-	HANDLER(class, STORE, 1)
-HANDLERS(SSE)
-HANDLERS(AVX)
-HANDLERS(MMX)
-HANDLERS(MMX_SSE)
+#define HANDLERS(name, class)                  \
+	HANDLER(name##_reg, class, KIND_REG)   \
+	HANDLER(name##_load, class, KIND_LOAD) \
+	HANDLER(name##_store, class, KIND_STORE)
+HANDLERS(sse, CLASS_SSE)
+HANDLERS(avx, CLASS_AVX)
+HANDLERS(mmx, CLASS_MMX)
+HANDLERS(mmx_sse, CLASS_MMX_SSE)
 
-#define ROW(class)                                                  \
-	{                                                           \
-		{op_##class##_REG_0, op_##class##_REG_1},           \
-			{op_##class##_LOAD_0, op_##class##_LOAD_1}, \
-		{                                                   \
-			op_##class##_STORE_0, op_##class##_STORE_1  \
-		}                                                   \
+#define ROW(name)                                                                               \
+	{                                                                                       \
+		{op_##name##_reg, op_##name##_reg_fp}, {op_##name##_load, op_##name##_load_fp}, \
+			{op_##name##_store, op_##name##_store_fp},                              \
 	}
-static op_fn *const handler[CLASSES][KINDS][2] = {ROW(SSE), ROW(AVX), ROW(MMX), ROW(MMX_SSE)};
+static op_fn *const handler[CLASSES][KINDS][2] = {ROW(sse), ROW(avx), ROW(mmx), ROW(mmx_sse)};
 
 /* Legacy 16-byte operands must be aligned, but for those made to be not. */
 static bool wants_alignment(const struct decoded *d, unsigned size)
