@@ -5,7 +5,7 @@
 	.section .rodata
 	.globl guest_code, guest_memory, guest_accesses, guest_idle, guest_count, guest_count_other
 	.globl guest_count_pic, guest_window, guest_notify, guest_dirty, guest_spin, guest_fault
-	.globl guest_nowhere, guest_code_end
+	.globl guest_nowhere, guest_xgetbv, guest_code_end
 
 guest_code:
 
@@ -126,6 +126,14 @@ guest_fault:
 guest_nowhere:
 	mov $0xc0000000, %ebx
 	jmp *%rbx
+
+guest_xgetbv:	/* KVM's emulator does not know it */
+	mov %cr4, %rax
+	or $0x40000, %eax	/* OSXSAVE */
+	mov %rax, %cr4
+	xor %ecx, %ecx
+	xgetbv
+	out %al, $0xf4
 
 guest_code_end:
 

@@ -38,7 +38,7 @@ struct bare {
 /* The pieces of bare_code.S, which are put at BARE_CODE. */
 extern const uint8_t guest_code[], guest_memory[], guest_accesses[], guest_idle[], guest_count[],
 	guest_count_other[], guest_count_pic[], guest_window[], guest_notify[], guest_dirty[],
-	guest_spin[], guest_fault[], guest_nowhere[], guest_code_end[];
+	guest_spin[], guest_fault[], guest_nowhere[], guest_xgetbv[], guest_code_end[];
 
 void bare_make(struct bare *b, const struct engine *engine, unsigned cpus);
 void bare_drop(struct bare *b);

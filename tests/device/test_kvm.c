@@ -290,6 +290,23 @@ static void code_outside_memory_is_a_crash(void **state)
 	bare_drop(&b);
 }
 
+static void an_instruction_that_kvm_does_not_know_is_named(void **state)
+{
+	struct engine_report report;
+	struct bare b;
+
+	engine_kvm.probe(&report);
+	if (report.usable) {
+		print_message("hardware knows all of them\n");
+		skip();
+	}
+	start(&b, guest_xgetbv);
+	bare_run(&b);
+	assert_int_equal(b.m->ended, MACHINE_CRASH);
+	assert_non_null(strstr(b.m->end_text, "0f 01 d0"));
+	bare_drop(&b);
+}
+
 static void the_probe_agrees_with_the_engine(void **state)
 {
 	struct engine_report first = {}, second = {};
@@ -315,6 +332,7 @@ int main(void)
 		cmocka_unit_test(the_ioapic_hears_the_end_of_level_interrupts),
 		cmocka_unit_test(a_triple_fault_is_a_crash),
 		cmocka_unit_test(code_outside_memory_is_a_crash),
+		cmocka_unit_test(an_instruction_that_kvm_does_not_know_is_named),
 		cmocka_unit_test(the_probe_agrees_with_the_engine),
 	};
 	struct err e = {0};
