@@ -191,6 +191,7 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 	c->op = &c->run->fetch;
 	c->tlb = &c->tlbs[0];
 	native_open(c);
+	c->tlbs[0].n = c->tlbs[1].n = TLB_FILLS + 1; /* all zeros is no empty TLB */
 	soft_tlb_flush(c, false);
 	fpu_reset(c);
 	v->engine_data = c;

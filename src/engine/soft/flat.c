@@ -9,9 +9,11 @@
 #include "engine/soft/mmu.h"
 #include "engine/soft/native.h"
 
-#define PART   65536ull /* bytes of a table that are opened at once: 32 MiB of guest addresses */
-#define FILLS  16384    /* entries that are remembered until everything is dropped */
-#define AROUND 8        /* pages that are looked at on either side of one that is filled */
+#define PART       16384ull /* bytes of a table that are opened at once: 8 MiB of guest addresses */
+#define FILLS      16384    /* entries that are remembered until everything is dropped */
+#define SPACES_MAX 8u       /* Linux uses six PCIDs */
+#define HOST_SPACE (100ull << 40) /* bytes of host addresses that all vCPUs' windows may take */
+#define AROUND     8 /* pages that are looked at on either side of one that is filled */
 
 /* An entry that is not FLAT_MISS, unless it was dropped meanwhile. */
 struct fill {
@@ -35,9 +37,20 @@ struct window {
 	bool hash_used;
 };
 
-struct flat {
+/* An address space of the guest: entries of one PCID, global ones included. */
+struct space {
 	struct window window[2]; /* supervisor, user */
-	struct window *now;      /* GS points there */
+	uint16_t pcid;
+	uint64_t used;       /* when it was last */
+	uint64_t generation; /* of the jump cache's entries */
+};
+
+struct flat {
+	struct space *space; /* [spaces] */
+	unsigned spaces;
+	struct space *here;
+	struct window *now; /* GS points there */
+	uint64_t clock;
 };
 
 #define WINDOW_BYTES (FLAT_STATE_BYTES + sizeof(struct flat_hash) + FLAT_TABLE)
@@ -135,19 +148,48 @@ static bool window_open(struct soft_cpu *c, struct window *w)
 	return true;
 }
 
+static void space_close(struct space *s)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (s->window[i].opened != NULL)
+			munmap(s->window[i].opened, OPENED_BYTES);
+		if (s->window[i].base != NULL)
+			munmap(s->window[i].base, WINDOW_BYTES);
+	}
+}
+
+/* A vCPU gets its share of the address space that the process has. */
+static unsigned how_many(const struct soft_cpu *c)
+{
+	unsigned share = (unsigned)(HOST_SPACE / (2 * WINDOW_BYTES) / c->machine->cpus);
+
+	return MIN(MAX(share, 1u), SPACES_MAX);
+}
+
 int flat_open(struct soft_cpu *c)
 {
-	struct flat *f = calloc(1, sizeof(*f));
+	struct flat *f = xalloc(sizeof(*f));
+	unsigned most = how_many(c);
 
-	if (f == NULL)
-		return -ENOMEM;
 	c->native.flat = f;
-	for (unsigned i = 0; i < 2; i++) {
-		if (!window_open(c, &f->window[i])) {
-			flat_close(c);
-			return -ENOMEM;
-		}
+	f->space = xalloc(most * sizeof(*f->space));
+	while (f->spaces < most) {
+		struct space *s = &f->space[f->spaces++];
+
+		s->pcid = (uint16_t)(f->spaces - 1);
+		s->generation = f->spaces;
+		if (!window_open(c, &s->window[0]) || !window_open(c, &s->window[1]))
+			break;
 	}
+	/* A limit of the host: with those that could be had, but for one that is half open. */
+	if (f->space[f->spaces - 1].window[1].opened == NULL)
+		space_close(&f->space[--f->spaces]);
+	if (f->spaces == 0) {
+		flat_close(c);
+		return -ENOMEM;
+	}
+	f->here = &f->space[0];
+	c->run->generations = f->spaces;
 	return 0;
 }
 
@@ -157,12 +199,9 @@ void flat_close(struct soft_cpu *c)
 
 	if (f == NULL)
 		return;
-	for (unsigned i = 0; i < 2; i++) {
-		if (f->window[i].opened != NULL)
-			munmap(f->window[i].opened, OPENED_BYTES);
-		if (f->window[i].base != NULL)
-			munmap(f->window[i].base, WINDOW_BYTES);
-	}
+	for (unsigned i = 0; i < f->spaces; i++)
+		space_close(&f->space[i]);
+	free(f->space);
 	free(f);
 	c->native.flat = NULL;
 }
@@ -170,13 +209,19 @@ void flat_close(struct soft_cpu *c)
 void flat_select(struct soft_cpu *c)
 {
 	struct flat *f = c->native.flat;
-	struct window *w = &f->window[c->cpl == 3];
+	struct window *w = &f->here->window[c->cpl == 3];
 
 	f->now = w;
 	if (c->native.gs == (uint64_t)w->table)
 		return;
 	c->native.gs = (uint64_t)w->table;
 	asm volatile("wrgsbase %0" : : "r"(w->table));
+}
+
+/* All windows of all spaces, by number. */
+static struct window *window_of(struct flat *f, unsigned i)
+{
+	return &f->space[i / 2].window[i % 2];
 }
 
 static uint64_t *entry_at(struct window *w, gva_t va)
@@ -208,8 +253,8 @@ bool flat_open_part(struct soft_cpu *c, const void *at)
 {
 	struct flat *f = c->native.flat;
 
-	for (unsigned i = 0; i < 2; i++) {
-		struct window *w = &f->window[i];
+	for (unsigned i = 0; i < 2 * f->spaces; i++) {
+		struct window *w = window_of(f, i);
 
 		if ((const uint8_t *)at >= (const uint8_t *)w->table &&
 		    (const uint8_t *)at < (const uint8_t *)w->table + FLAT_TABLE)
@@ -229,22 +274,81 @@ void flat_hash_clear(struct soft_cpu *c)
 {
 	struct flat *f = c->native.flat;
 
-	for (unsigned i = 0; f != NULL && i < 2; i++)
-		hash_clear(&f->window[i]);
+	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++)
+		hash_clear(window_of(f, i));
+}
+
+void flat_new_generation(struct soft_cpu *c)
+{
+	struct flat *f = c->native.flat;
+
+	c->run->generation = ++c->run->generations;
+	if (f != NULL)
+		f->here->generation = c->run->generation;
+}
+
+static void flush_space(struct soft_cpu *c, struct space *s, bool keep_global)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		drop_fills(&s->window[i].local);
+		if (!keep_global)
+			drop_fills(&s->window[i].global);
+		hash_clear(&s->window[i]);
+	}
+	s->generation = ++c->run->generations;
 }
 
 void flat_flush(struct soft_cpu *c, bool keep_global)
 {
 	struct flat *f = c->native.flat;
 
-	if (f == NULL)
-		return;
-	for (unsigned i = 0; i < 2; i++) {
-		drop_fills(&f->window[i].local);
-		if (!keep_global)
-			drop_fills(&f->window[i].global);
+	for (unsigned i = 0; f != NULL && i < f->spaces; i++)
+		flush_space(c, &f->space[i], keep_global);
+	c->run->generation = f != NULL ? f->here->generation : ++c->run->generations;
+}
+
+static struct space *space_find(struct flat *f, uint16_t pcid)
+{
+	for (unsigned i = 0; i < f->spaces; i++) {
+		if (f->space[i].pcid == pcid)
+			return &f->space[i];
 	}
-	flat_hash_clear(c);
+	return NULL;
+}
+
+void flat_flush_pcid(struct soft_cpu *c, uint16_t pcid)
+{
+	struct flat *f = c->native.flat;
+	struct space *s = f != NULL ? space_find(f, pcid) : NULL;
+
+	if (s != NULL)
+		flush_space(c, s, true);
+	c->run->generation = f != NULL ? f->here->generation : ++c->run->generations;
+}
+
+void flat_switch(struct soft_cpu *c, uint16_t pcid, bool keep)
+{
+	struct flat *f = c->native.flat;
+	struct space *s = f != NULL ? space_find(f, pcid) : NULL;
+
+	if (f == NULL) {
+		c->run->generation = ++c->run->generations;
+		return;
+	}
+	if (s == NULL) {
+		s = &f->space[0];
+		for (unsigned i = 1; i < f->spaces; i++) {
+			if (f->space[i].used < s->used)
+				s = &f->space[i];
+		}
+		s->pcid = pcid;
+		keep = false;
+	}
+	if (!keep)
+		flush_space(c, s, true);
+	s->used = ++f->clock;
+	f->here = s;
+	c->run->generation = s->generation;
 }
 
 static unsigned bloom_bit(gva_t va)
@@ -257,17 +361,21 @@ void flat_flush_page(struct soft_cpu *c, gva_t va)
 	struct flat *f = c->native.flat;
 	unsigned bit = bloom_bit(va);
 
-	if (f == NULL)
+	if (f == NULL) {
+		c->run->generation = ++c->run->generations;
 		return;
-	for (unsigned i = 0; i < 2; i++) {
-		struct window *w = &f->window[i];
+	}
+	for (unsigned i = 0; i < 2 * f->spaces; i++) {
+		struct window *w = window_of(f, i);
 		uint64_t *entry = entry_at(w, va);
 
 		if (part_is_open(w, entry))
 			*entry = FLAT_MISS;
 		if (w->executed[bit / 64] >> bit % 64 & 1)
 			hash_clear(w);
+		f->space[i / 2].generation = ++c->run->generations;
 	}
+	c->run->generation = f->here->generation;
 }
 
 /* page UINT32_MAX: any. */
@@ -288,9 +396,9 @@ static void drop_all_writes(struct soft_cpu *c, uint32_t page)
 {
 	struct flat *f = c->native.flat;
 
-	for (unsigned i = 0; f != NULL && i < 2; i++) {
-		drop_writes(&f->window[i].local, page);
-		drop_writes(&f->window[i].global, page);
+	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++) {
+		drop_writes(&window_of(f, i)->local, page);
+		drop_writes(&window_of(f, i)->global, page);
 	}
 }
 
@@ -354,7 +462,7 @@ static void fill_around(struct soft_cpu *c, struct window *w, gva_t va)
 
 		if (((at ^ va) & PAGE_MASK) == 0 || *entry_at(w, at) != FLAT_MISS)
 			continue;
-		if (mmu_peek(c, at, w == &c->native.flat->window[1], &p))
+		if (mmu_peek(c, at, w == &c->native.flat->here->window[1], &p))
 			enter(c, w, at, &p, false);
 	}
 }
@@ -376,8 +484,8 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
 	if (!part_is_open(w, entry) && !part_open(w, entry))
 		return FLAT_SLOW;
 	missing = *entry == FLAT_MISS;
-	if (mmu_walk(c, va, write ? MMU_WRITE : MMU_READ, w == &c->native.flat->window[1], true,
-	             &p) != 0)
+	if (mmu_walk(c, va, write ? MMU_WRITE : MMU_READ, w == &c->native.flat->here->window[1],
+	             true, &p) != 0)
 		return FLAT_GUEST;
 	if (!enter(c, w, va, &p, write))
 		return FLAT_SLOW;

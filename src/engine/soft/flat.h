@@ -15,6 +15,8 @@
  * RAM is mapped twice, read-write and read-only.  A page that may not be written without a look
  * (not yet dirty, holds code, dirty log) has the addend of the read-only view: the store faults.
  *
+ * Each address space of the guest (PCID) has two windows, and a few of them are kept.
+ *
  * Windows belong to one vCPU; everything here runs on its thread, or while it is parked.
  */
 #ifndef ENGINE_SOFT_FLAT_H
@@ -65,11 +67,19 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write);
 /* Opens the part of a table at a host address that faulted; false: it's in no table. */
 bool flat_open_part(struct soft_cpu *c, const void *at);
 
+/* In all address spaces. */
 void flat_flush(struct soft_cpu *c, bool keep_global);
 void flat_flush_page(struct soft_cpu *c, gva_t va);
+/* What isn't global of one. */
+void flat_flush_pcid(struct soft_cpu *c, uint16_t pcid);
+/* Makes an address space current (flat_select() follows); keep: as it was left. */
+void flat_switch(struct soft_cpu *c, uint16_t pcid, bool keep);
 /* Takes write access away: from one page of memory, from all. */
 void flat_drop_page(struct soft_cpu *c, uint32_t page);
 void flat_drop_writes(struct soft_cpu *c);
+
+/* The current space's jump cache entries are stale. */
+void flat_new_generation(struct soft_cpu *c);
 
 /* Enters translated code for a guest address into the current window's hash. */
 void flat_hash_add(struct soft_cpu *c, uint64_t rip, const void *code);

@@ -38,7 +38,7 @@ void soft_mode_update(struct soft_cpu *c)
 		c->seg_base[i] = wide && i < CPU_FS ? 0 : c->seg[i].base;
 	/* The jump cache goes by rip alone. */
 	if (c->seg_base[CPU_CS] != code)
-		c->run->generation++;
+		soft_jumps_drop(c);
 	c->mode = wide ? MODE_64 : segmented_mode(c);
 	if ((c->eflags & FLAG_TF) || (c->dr[7] & 0xff))
 		c->mode |= MODE_STEP;

@@ -133,9 +133,14 @@ struct tlb_page {
 	uint32_t flags;
 };
 
+#define TLB_FILLS 256
+
 struct tlb {
 	struct tlb_entry e[TLB_SIZE];
 	struct tlb_page p[TLB_SIZE];
+	/* Slots that were filled since they were cleared; more than TLB_FILLS: any. */
+	unsigned n;
+	uint16_t filled[TLB_FILLS];
 };
 
 /* What translated code reaches by GS, besides registers (native.h, flat.h). */
@@ -264,6 +269,11 @@ void soft_mode_update(struct soft_cpu *c);
 /* mmu.c.  Flushes are this vCPU's only; keep_global: entries of global pages may stay. */
 void soft_tlb_flush(struct soft_cpu *c, bool keep_global);
 void soft_tlb_flush_page(struct soft_cpu *c, gva_t va);
+/* PCIDs: another address space is current, as it was left (keep) or empty; one loses its entries. */
+void soft_tlb_switch(struct soft_cpu *c, uint16_t pcid, bool keep);
+void soft_tlb_flush_pcid(struct soft_cpu *c, uint16_t pcid);
+/* Addresses of code mean something else from now on: entries of the jump cache are stale. */
+void soft_jumps_drop(struct soft_cpu *c);
 
 /* except.c: delivers an exception, interrupt or NMI through the IDT.  May raise (run.c makes the double
  * fault), or set c->shutdown.  c->rip is the address to return to. */

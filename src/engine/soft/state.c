@@ -153,6 +153,7 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 	c->op = &c->run->fetch;
 	set_events(c, in);
 	soft_tlb_flush(c, false);
+	soft_tlb_switch(c, c->cr4 & CR4_PCIDE ? c->cr3 & 0xfff : 0, true);
 	soft_mode_update(c);
 	return 0;
 }

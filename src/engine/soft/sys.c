@@ -11,8 +11,8 @@ void system_abilities(struct cpuid_wish *w)
 	/* DE, TSC, MSR, MCE, APIC, SEP, MTRR, MCA, PAT */
 	w->f1_edx |= 1u << 2 | 1u << 4 | 1u << 5 | 1u << 7 | 1u << 9 | 1u << 11 | 1u << 12 |
 	             1u << 14 | 1u << 16;
-	/* x2APIC, TSC_DEADLINE */
-	w->f1_ecx |= 1u << 21 | 1u << 24;
+	/* PCID, x2APIC, TSC_DEADLINE */
+	w->f1_ecx |= 1u << 17 | 1u << 21 | 1u << 24;
 	/* FSGSBASE, TSC_ADJUST, INVPCID */
 	w->f7_ebx |= 1u << 0 | 1u << 1 | 1u << 10;
 	/* UMIP, RDPID */

@@ -10,6 +10,9 @@
 #define CR4_PAGING \
 	(CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
+#define CR3_PCID 0xfffull
+#define CR3_KEEP (1ull << 63)
+
 static void check_cr0(struct soft_cpu *c, uint64_t v)
 {
 	bool on = (v & CR0_PG) && !(c->cr0 & CR0_PG), off = !(v & CR0_PG) && (c->cr0 & CR0_PG);
@@ -19,7 +22,7 @@ static void check_cr0(struct soft_cpu *c, uint64_t v)
 	/* Long mode is entered and left from 32-bit code only. */
 	if (on && (c->efer & EFER_LME) && (!(c->cr4 & CR4_PAE) || (c->seg[CPU_CS].attr & SEG_L)))
 		sys_refuse(c);
-	if (off && (c->mode & MODE_BITS) == MODE_64)
+	if (off && ((c->mode & MODE_BITS) == MODE_64 || (c->cr4 & CR4_PCIDE)))
 		sys_refuse(c);
 }
 
@@ -42,12 +45,20 @@ static void set_cr0(struct soft_cpu *c, uint64_t v)
 		soft_mode_update(c);
 }
 
+/* With PCIDs, bit 63 keeps what the TLB has of the new one (SDM 3A 4.10.4.1). */
 static void set_cr3(struct soft_cpu *c, uint64_t v)
 {
+	bool pcids = c->cr4 & CR4_PCIDE, keep = pcids && (v & CR3_KEEP);
+
+	if (pcids)
+		v &= ~CR3_KEEP;
 	if ((c->efer & EFER_LMA) && (v & (c->run->phys_mask | 0xfffull << 52)))
 		sys_refuse(c);
 	c->cr3 = v;
-	soft_tlb_flush(c, true);
+	if (pcids)
+		soft_tlb_switch(c, v & CR3_PCID, keep);
+	else
+		soft_tlb_flush(c, true);
 }
 
 /* Bits of CR4 that belong to what CPUID shows. */
@@ -80,7 +91,11 @@ static void set_cr4(struct soft_cpu *c, uint64_t v)
 
 	if ((v & ~cr4_valid(c)) || ((c->efer & EFER_LMA) && !(v & CR4_PAE)))
 		sys_refuse(c);
+	if ((changed & v & CR4_PCIDE) && (!(c->efer & EFER_LMA) || (c->cr3 & CR3_PCID)))
+		sys_refuse(c);
 	c->cr4 = v;
+	if (changed & CR4_PCIDE)
+		soft_tlb_switch(c, 0, false);
 	if (changed & CR4_PAGING)
 		soft_tlb_flush(c, false);
 }

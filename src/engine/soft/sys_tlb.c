@@ -17,7 +17,7 @@ static void op_invlpg(struct soft_cpu *c, const struct op *op)
 
 enum invpcid { INVPCID_ADDRESS, INVPCID_CONTEXT, INVPCID_GLOBAL, INVPCID_ALL };
 
-/* Memory: PCID (12 bits), then the address.  There are no PCIDs, so context 0 is the only one. */
+/* Memory: PCID (12 bits), then the address. */
 static void op_invpcid(struct soft_cpu *c, const struct op *op)
 {
 	uint64_t type = reg_get(c, op->reg, op->size, false), descriptor[2];
@@ -32,6 +32,8 @@ static void op_invpcid(struct soft_cpu *c, const struct op *op)
 		sys_refuse(c);
 	if (type == INVPCID_ADDRESS)
 		soft_tlb_flush_page(c, descriptor[1]);
+	else if (type == INVPCID_CONTEXT)
+		soft_tlb_flush_pcid(c, (uint16_t)descriptor[0]);
 	else
 		soft_tlb_flush(c, type != INVPCID_GLOBAL);
 	return sys_leave(c, op);

@@ -18,19 +18,64 @@ static void entry_clear(struct tlb *t, unsigned i)
 
 enum { TLB_GLOBAL = 1 };
 
+/* The interpreter's TLB has no PCIDs: only global entries outlive a switch. */
+static void clear(struct soft_cpu *c, bool keep_global)
+{
+	for (unsigned t = 0; t < 2; t++) {
+		struct tlb *tlb = &c->tlbs[t];
+		unsigned kept = 0;
+
+		if (tlb->n > TLB_FILLS) {
+			for (unsigned i = 0; i < TLB_SIZE; i++)
+				entry_clear(tlb, i);
+			tlb->n = 0;
+			continue;
+		}
+		for (unsigned k = 0; k < tlb->n; k++) {
+			unsigned i = tlb->filled[k];
+
+			if (keep_global && (tlb->p[i].flags & TLB_GLOBAL))
+				tlb->filled[kept++] = (uint16_t)i;
+			else
+				entry_clear(tlb, i);
+		}
+		tlb->n = kept;
+	}
+}
+
+/* The generation has changed: so does the jump cache's key. */
+static void new_key(struct soft_run *r)
+{
+	r->key = r->generation << 16 | (r->key & 0xffff);
+}
+
+void soft_jumps_drop(struct soft_cpu *c)
+{
+	flat_new_generation(c);
+	new_key(c->run);
+}
+
 void soft_tlb_flush(struct soft_cpu *c, bool keep_global)
 {
-	struct soft_run *r = c->run;
-
-	for (unsigned t = 0; t < 2; t++)
-		for (unsigned i = 0; i < TLB_SIZE; i++)
-			if (!keep_global || !(c->tlbs[t].p[i].flags & TLB_GLOBAL))
-				entry_clear(&c->tlbs[t], i);
+	clear(c, keep_global);
 	flat_flush(c, keep_global);
 	if (!keep_global)
-		r->large = 0;
-	r->generation++;
-	r->key += 1ull << 16;
+		c->run->large = 0;
+	new_key(c->run);
+}
+
+void soft_tlb_switch(struct soft_cpu *c, uint16_t pcid, bool keep)
+{
+	clear(c, true);
+	flat_switch(c, pcid, keep);
+	new_key(c->run);
+}
+
+void soft_tlb_flush_pcid(struct soft_cpu *c, uint16_t pcid)
+{
+	clear(c, true);
+	flat_flush_pcid(c, pcid);
+	new_key(c->run);
 }
 
 void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
@@ -44,8 +89,7 @@ void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
 	for (unsigned t = 0; t < 2; t++)
 		entry_clear(&c->tlbs[t], va >> PAGE_SHIFT & (TLB_SIZE - 1));
 	flat_flush_page(c, va);
-	r->generation++;
-	r->key += 1ull << 16;
+	new_key(r);
 }
 
 /* Does a data breakpoint (DR7.RWn = 1, 3) lie in the page? */
@@ -86,6 +130,9 @@ static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page 
 	bool slow = unlikely(c->dr[7] & 0xff) && watched(c, va);
 
 	c->run->tlb_fills++;
+	if (c->tlbs[user].n < TLB_FILLS)
+		c->tlbs[user].filled[c->tlbs[user].n] = (uint16_t)slot;
+	c->tlbs[user].n += c->tlbs[user].n <= TLB_FILLS;
 	e->read = p->read && !slow ? tag : TLB_MISS;
 	e->exec = p->exec ? tag : TLB_MISS;
 	e->write = TLB_MISS;
