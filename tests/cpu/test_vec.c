@@ -2,8 +2,10 @@
  * Every vector, x87 and VEX-encoded instruction against this processor.  All opcodes of their maps are
  * tried with every prefix, VEX length and W bit; those that it is about run with random operands, control
  * words and memory.
+ *
+ * test_vec [SEED [ROUNDS]]; each form is executed ROUNDS times.
  */
-#include "vec_run.h"
+#include "vec_values.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,146 +20,7 @@
 #define MXCSR_UE 0x10u
 #define MXCSR_PE 0x20u
 
-static uint64_t seed;
 static unsigned rounds = 6;
-
-static uint64_t random64(void)
-{
-	uint64_t z = seed += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-	return (unsigned)(random64() >> 33) % n;
-}
-
-static const uint32_t floats[] = {
-	0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000,
-	0x7fc00000, 0x7f800001, 0xffa12345, 0x00000001, 0x807fffff, 0x00800000,
-	0x7f7fffff, 0x4f000000, 0xcf000001, 0x40490fdb, 0x3f000000, 0x4b7fffff,
-};
-static const uint64_t doubles[] = {
-	0,
-	0x8000000000000000,
-	0x3ff0000000000000,
-	0xbff8000000000000,
-	0x7ff0000000000000,
-	0xfff0000000000000,
-	0x7ff8000000000000,
-	0x7ff0000000000001,
-	0x0000000000000001,
-	0x800fffffffffffff,
-	0x0010000000000000,
-	0x7fefffffffffffff,
-	0x41e0000000000000,
-	0x43e0000000000000,
-	0x400921fb54442d18,
-	0x380fffffe0000000,
-};
-
-/* One lane of 8 bytes: noise, floats, doubles, small integers. */
-static uint64_t lane(unsigned kind)
-{
-	switch (kind) {
-	case 0:
-		return floats[below(ARRAY_LEN(floats))] | (uint64_t)floats[below(ARRAY_LEN(floats))]
-		                                                  << 32;
-	case 1:
-		return doubles[below(ARRAY_LEN(doubles))];
-	case 2: /* doubles of moderate size */
-		return (random64() & 0x800fffffffffffffull) | (uint64_t)(1000 + below(50)) << 52;
-	case 3: /* floats of moderate size */
-		return (random64() & 0x807fffff807fffffull) | (uint64_t)(110 + below(40)) << 23 |
-		       (uint64_t)(110 + below(40)) << 55;
-	case 4:
-		return below(300) - 100ull;
-	default:
-		return random64();
-	}
-}
-
-static void fill(void *p, unsigned len)
-{
-	unsigned kind = below(8);
-
-	for (unsigned i = 0; i < len; i += 8) {
-		uint64_t v = lane(kind == 7 ? below(6) : kind);
-
-		memcpy((uint8_t *)p + i, &v, 8);
-	}
-}
-
-static struct fpu_st extended(void)
-{
-	struct fpu_st st = {.mantissa = random64() | 1ull << 63};
-	unsigned sign = below(2) << 15;
-
-	switch (below(8)) {
-	case 0:
-		st.mantissa = 0;
-		break;
-	case 1:
-		st.exponent = 0x7fff;
-		st.mantissa = below(2) ? 1ull << 63 : random64() | 1ull << 63;
-		break;
-	case 2:
-		st.mantissa >>= 1; /* denormal */
-		break;
-	case 3:
-		st.exponent = (uint16_t)(random64() & 0x7fff);
-		break;
-	case 4: /* an integer */
-		st.mantissa = (uint64_t)(1 + below(1000)) << 54;
-		st.exponent = 0x3fff + 9;
-		break;
-	case 5: /* of no valid form */
-		st.exponent = (uint16_t)(1 + below(0x7fff));
-		st.mantissa = random64();
-		break;
-	default:
-		st.exponent = (uint16_t)(0x3fff - 20 + below(60));
-		break;
-	}
-	st.exponent |= (uint16_t)sign;
-	return st;
-}
-
-static void random_state(struct vec_state *s)
-{
-	memset(s, 0, sizeof(*s));
-	for (unsigned i = 0; i < 16; i++) {
-		fill(&s->fpu.xmm[i], 16);
-		fill(&s->fpu.high[i], 16);
-		s->gpr[i] = lane(4 + below(2));
-	}
-	fill(s->mem, sizeof(s->mem));
-	s->fpu.mxcsr = MXCSR_INIT | (uint32_t)(random64() & 0x3f);
-	if (below(2))
-		s->fpu.mxcsr ^= (uint32_t)(random64() & 0xe040);
-	if (below(4) == 0)
-		s->fpu.mxcsr &= (uint32_t)random64() & MXCSR_MASK;
-	s->fpu.mxcsr_mask = MXCSR_MASK;
-	s->fpu.fcw = FCW_INIT;
-	if (below(2))
-		s->fpu.fcw ^= (uint16_t)(random64() & 0xc00);
-	if (below(4) == 0)
-		s->fpu.fcw = (uint16_t)((random64() & 0xf3f) | FCW_FIXED);
-	if ((s->fpu.fcw >> 8 & 3) == 1)
-		s->fpu.fcw |= 0x300;
-	s->fpu.fsw = (uint16_t)random64();
-	if (below(4))
-		s->fpu.fsw &= (uint16_t) ~(~s->fpu.fcw & FSW_FLAGS);
-	s->fpu.fsw = fpu_summary(s->fpu.fsw, s->fpu.fcw);
-	s->fpu.ftw = below(2) ? 0xff : (uint8_t)random64();
-	for (unsigned i = 0; i < 8; i++)
-		s->fpu.st[i] = extended();
-	s->fpu.xstate_bv = XCR0_ALL;
-	s->flags = random64() & FLAGS_ARITH;
-}
 
 static bool is_vector(const struct decoded *d)
 {
@@ -322,12 +185,12 @@ static void one_case(const uint8_t *insn, unsigned len, const struct decoded *d)
 {
 	struct vec_state in, want, got;
 	const char *what;
-	bool crossing = below(6) == 0;
+	bool crossing = vec_below(6) == 0;
 
-	random_state(&in);
+	vec_random_state(&in);
 	/* SHA's operands: Intel wants them aligned, AMD doesn't. */
 	in.shift = crossing && d->insn.meta.isa_set != ZYDIS_ISA_SET_SHA
-	                   ? (unsigned[]){0, 1, 8, 16}[below(4)]
+	                   ? (unsigned[]){0, 1, 8, 16}[vec_below(4)]
 	                   : 0;
 	want = got = in;
 	vec_run_native(insn, len, &want);
@@ -369,14 +232,14 @@ static void try(const uint8_t *insn, unsigned len)
 static unsigned modrm(uint8_t *p, bool memory)
 {
 	static const uint8_t disp[] = {0, 16, 32, 0xe0, 64, 8, 1};
-	unsigned reg = below(8);
+	unsigned reg = vec_below(8);
 
 	if (!memory) {
-		p[0] = (uint8_t)(0xc0 | reg << 3 | below(8));
+		p[0] = (uint8_t)(0xc0 | reg << 3 | vec_below(8));
 		return 1;
 	}
 	p[0] = (uint8_t)(0x43 | reg << 3);
-	p[1] = disp[below(12) == 0 ? 5 + below(2) : below(5)];
+	p[1] = disp[vec_below(12) == 0 ? 5 + vec_below(2) : vec_below(5)];
 	return 2;
 }
 
@@ -388,28 +251,28 @@ static void legacy(unsigned map, unsigned opcode, unsigned prefix, bool memory)
 
 	if (prefix)
 		insn[n++] = byte[prefix];
-	if (below(2))
-		insn[n++] = (uint8_t)(0x40 | (below(16) & (memory ? 0xc : 0xd)));
+	if (vec_below(2))
+		insn[n++] = (uint8_t)(0x40 | (vec_below(16) & (memory ? 0xc : 0xd)));
 	insn[n++] = 0x0f;
 	if (map)
 		insn[n++] = map == 1 ? 0x38 : 0x3a;
 	insn[n++] = (uint8_t)opcode;
 	n += modrm(insn + n, memory);
-	insn[n++] = (uint8_t)random64();
+	insn[n++] = (uint8_t)vec_random();
 	try(insn, n);
 }
 
 static void vex(unsigned map, unsigned opcode, unsigned pp, unsigned l, unsigned w, bool memory)
 {
 	uint8_t insn[20];
-	unsigned n = 0, vvvv = below(2) ? below(16) : 0;
+	unsigned n = 0, vvvv = vec_below(2) ? vec_below(16) : 0;
 
 	insn[n++] = 0xc4;
-	insn[n++] = (uint8_t)(below(2) << 7 | 0x40 | (memory ? 1 : below(2)) << 5 | map);
+	insn[n++] = (uint8_t)(vec_below(2) << 7 | 0x40 | (memory ? 1 : vec_below(2)) << 5 | map);
 	insn[n++] = (uint8_t)(w << 7 | (~vvvv & 15) << 3 | l << 2 | pp);
 	insn[n++] = (uint8_t)opcode;
 	n += modrm(insn + n, memory);
-	insn[n++] = (uint8_t)random64();
+	insn[n++] = (uint8_t)vec_random();
 	try(insn, n);
 }
 
@@ -443,7 +306,7 @@ static void x87_instructions(void **state)
 				uint8_t insn[4] = {0x66, (uint8_t)opcode};
 
 				insn[2] = (uint8_t)(0x43 | reg << 3);
-				insn[3] = (uint8_t)(below(128) - 64);
+				insn[3] = (uint8_t)(vec_below(128) - 64);
 				try(insn + (k & 1), 4 - (k & 1));
 			}
 		}
@@ -471,12 +334,12 @@ int main(int argc, char **argv)
 	};
 	int rc;
 
-	seed = (uint64_t)time(NULL);
+	vec_seed = (uint64_t)time(NULL);
 	if (argc > 1)
-		seed = strtoull(argv[1], NULL, 0);
+		vec_seed = strtoull(argv[1], NULL, 0);
 	if (argc > 2)
 		rounds = (unsigned)strtoul(argv[2], NULL, 0);
-	printf("seed 0x%llx\n", (unsigned long long)seed);
+	printf("seed 0x%llx\n", (unsigned long long)vec_seed);
 	vec_run_open();
 	rc = cmocka_run_group_tests(tests, NULL, NULL);
 	vec_run_close();

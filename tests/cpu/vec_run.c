@@ -168,22 +168,10 @@ void vec_run_native(const uint8_t *insn, unsigned len, struct vec_state *s)
 	s->vector = raised;
 }
 
-bool vec_run_decode(const uint8_t *insn, unsigned len, bool in32, struct decoded *d)
-{
-	struct op op[2];
-
-	d->rip = 0;
-	if (decode_op(run.c, insn, len, 0, in32 ? MODE_32 | MODE_FLAT | MODE_STACK32 : MODE_64, d,
-	              op) < 0)
-		return false;
-	return op[0].len == len && !d->ends;
-}
-
 static void done(struct soft_cpu *c, const struct op *op)
 {
 }
 
-/* crossing: the buffer's middle is the end of a page. */
 void vec_run_soft(const uint8_t *insn, unsigned len, bool in32, bool crossing, struct vec_state *s)
 {
 	struct soft_cpu *c = run.c;
@@ -191,9 +179,11 @@ void vec_run_soft(const uint8_t *insn, unsigned len, bool in32, bool crossing, s
 	struct op op[2] = {0};
 	struct decoded d = {0};
 	jmp_buf catch;
+	int rc;
 
 	c->mode = in32 ? MODE_32 | MODE_FLAT | MODE_STACK32 : MODE_64;
-	assert(decode_op(c, insn, len, 0, c->mode, &d, &op[0]) == 0);
+	rc = decode_op(c, insn, len, 0, c->mode, &d, &op[0]);
+	assert(rc == 0);
 	op[1].fn = done;
 	if (vec_full(c))
 		vec_drop(c);
@@ -201,7 +191,8 @@ void vec_run_soft(const uint8_t *insn, unsigned len, bool in32, bool crossing, s
 	memcpy(c->gpr, s->gpr, sizeof(s->gpr));
 	c->gpr[CPU_RBX] = c->gpr[CPU_RDI] = at + VEC_MEM / 2 - s->shift;
 	flags_set(c, (uint32_t)s->flags);
-	assert(mem_write(&run.m->mem, at, s->mem, VEC_MEM) == 0);
+	rc = mem_write(&run.m->mem, at, s->mem, VEC_MEM);
+	assert(rc == 0);
 	s->vector = -1;
 	c->catch = &catch;
 	if (setjmp(catch) == 0)
@@ -211,7 +202,9 @@ void vec_run_soft(const uint8_t *insn, unsigned len, bool in32, bool crossing, s
 	memcpy(&s->fpu, c->xsave, sizeof(s->fpu));
 	memcpy(s->gpr, c->gpr, sizeof(s->gpr));
 	s->flags = flags_get(c) & FLAGS_ARITH;
-	assert(mem_read(&run.m->mem, at, s->mem, VEC_MEM) == 0);
+	rc = mem_read(&run.m->mem, at, s->mem, VEC_MEM);
+	assert(rc == 0);
+	(void)rc;
 }
 
 struct soft_cpu *vec_run_cpu(void)

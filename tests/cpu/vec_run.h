@@ -24,8 +24,7 @@ void vec_run_close(void);
 void vec_run_signals(void); /* in each test: its framework sets handlers of its own */
 void vec_run_native(const uint8_t *insn, unsigned len, struct vec_state *s);
 
-/* 64-bit code, or 32-bit.  False: the engine doesn't know the instruction, or d is no vector one. */
-bool vec_run_decode(const uint8_t *insn, unsigned len, bool in32, struct decoded *d);
+/* 64-bit code, or 32-bit; crossing: the buffer's middle is the end of a page. */
 void vec_run_soft(const uint8_t *insn, unsigned len, bool in32, bool crossing, struct vec_state *s);
 struct soft_cpu *vec_run_cpu(void);
 
