@@ -70,7 +70,7 @@ static void op_bound(struct soft_cpu *c, const struct op *op)
 	gva_t va;
 
 	c->op = op;
-	va = mmu_ea_segmented(c, op, 2 * size, false);
+	va = op_ea(c, op, 2 * size, false);
 	low = size == 2 ? (int16_t)soft_ld16(c, va) : (int32_t)soft_ld32(c, va);
 	high = size == 2 ? (int16_t)soft_ld16(c, va + 2) : (int32_t)soft_ld32(c, va + 4);
 	v = size == 2 ? (int16_t)c->gpr[op->reg] : (int32_t)c->gpr[op->reg];

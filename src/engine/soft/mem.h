@@ -110,14 +110,24 @@ SOFT_MEM(32)
 SOFT_MEM(64)
 #undef SOFT_MEM
 
+/* mmu_linear() where the segment's limit and type are to be checked. */
+gva_t mmu_linear_checked(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len,
+                         bool write);
+
 /*
- * The linear address of op's memory operand for an access of len bytes.  64-bit code and flat
- * segments: no checks here.  Otherwise the segment's limit and type are checked and #GP/#SS raised
- * (write: a store).  mmu.c has the slow half.
+ * The linear address of len bytes at an offset in a segment: operands, stack pushes, CS fetches.  64-bit
+ * code and flat segments need no checks; otherwise #GP or #SS are raised (write: as for a store).
  */
-gva_t mmu_ea_segmented(struct soft_cpu *c, const struct op *op, unsigned len, bool write);
-/* The same for an offset in a segment: stack pushes, string operands, CS fetches. */
-gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len, bool write);
+static inline gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len,
+                               bool write)
+{
+	if ((c->mode & MODE_BITS) == MODE_64)
+		return c->seg_base[seg] + offset;
+	if (likely((c->mode & MODE_FLAT) && seg <= CPU_DS && (seg != CPU_CS || !write) &&
+	           offset + len - 1 <= 0xffffffffu))
+		return offset;
+	return mmu_linear_checked(c, seg, offset, len, write);
+}
 
 /* Offset in the segment, wrapped to the address size (LEA). */
 static inline uint64_t op_offset(const struct soft_cpu *c, const struct op *op)
@@ -129,11 +139,13 @@ static inline uint64_t op_offset(const struct soft_cpu *c, const struct op *op)
 	return op->asize == 4 ? (uint32_t)a : (uint16_t)a;
 }
 
+/* The linear address of op's memory operand for an access of len bytes. */
 static inline gva_t op_ea(struct soft_cpu *c, const struct op *op, unsigned len, bool write)
 {
 	if (likely((c->mode & MODE_BITS) == MODE_64))
 		return op_offset(c, op) + c->seg_base[op->seg];
-	return mmu_ea_segmented(c, op, len, write);
+	c->op = op;
+	return mmu_linear(c, op->seg, op_offset(c, op), len, write);
 }
 
 #endif

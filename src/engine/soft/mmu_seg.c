@@ -7,16 +7,12 @@ _Noreturn static void refuse(struct soft_cpu *c, unsigned seg)
 	soft_fault_error(c, seg == CPU_SS ? EXC_SS : EXC_GP, 0);
 }
 
-gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len, bool write)
+gva_t mmu_linear_checked(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len,
+                         bool write)
 {
 	const struct cpu_seg *s = &c->seg[seg];
 	bool code, rw;
 
-	if ((c->mode & MODE_BITS) == MODE_64)
-		return c->seg_base[seg] + offset;
-	if (likely((c->mode & MODE_FLAT) && seg <= CPU_DS && (seg != CPU_CS || !write) &&
-	           offset + len - 1 <= 0xffffffffu))
-		return offset;
 	if (!(s->attr & SEG_P))
 		refuse(c, seg);
 	code = s->attr & 8;
@@ -28,10 +24,4 @@ gva_t mmu_linear(struct soft_cpu *c, unsigned seg, uint64_t offset, unsigned len
 	if (!seg_within(s, offset, len))
 		refuse(c, seg);
 	return (uint32_t)(s->base + offset);
-}
-
-gva_t mmu_ea_segmented(struct soft_cpu *c, const struct op *op, unsigned len, bool write)
-{
-	c->op = op;
-	return mmu_linear(c, op->seg, op_offset(c, op), len, write);
 }
