@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -26,9 +27,32 @@ static struct json *engines_json(void)
 		json_put(j, "usable", json_bool(r.usable));
 		json_put(j, "openable", json_bool(r.openable));
 		json_put(j, "reason", json_str(r.reason));
+		if (engines[i]->describe)
+			json_put(j, "abilities", engines[i]->describe());
 		json_add(a, j);
 	}
 	return a;
+}
+
+/* An engine's abilities, each a line. */
+static void print_abilities(const struct engine *engine)
+{
+	struct json *list = engine->describe ? engine->describe() : json_array();
+
+	for (size_t i = 0; i < json_len(list); i++) {
+		const struct json *fact = json_at(list, i), *value = json_get(fact, "value");
+		uint64_t number;
+		bool yes;
+
+		printf("         %-33s ", json_to_str(json_get(fact, "name")));
+		if (json_to_bool(value, &yes) == 0)
+			puts(yes ? "yes" : "no");
+		else if (json_to_u64(value, &number) == 0)
+			printf("%" PRIu64 "\n", number);
+		else
+			puts(json_to_str(value));
+	}
+	json_free(list);
 }
 
 static void print_engines(void)
@@ -42,6 +66,7 @@ static void print_engines(void)
 
 		engines[i]->probe(&r);
 		printf("  %-6s %-8s %s\n", engines[i]->name, verdict(&r), r.reason);
+		print_abilities(engines[i]);
 	}
 	if (engine_choose("auto", &choice, &e) == 0)
 		printf("  auto   takes %s: %s\n", choice.engine->name, choice.reason);

@@ -14,6 +14,7 @@
 #include "machine/cpuid.h"
 #include "machine/mem.h"
 
+struct json;
 struct machine;
 struct vcpu;
 
@@ -38,6 +39,8 @@ struct engine {
 	bool own_apic; /* has local APICs of its own: vcpu->intc stays NULL */
 
 	void (*probe)(struct engine_report *out);
+	/* Its abilities on this host, for people: an array of {"name", "value"}.  May be NULL. */
+	struct json *(*describe)(void);
 	/* What it can execute on this host: the feature words and xcr0 of the wish, pv_features. */
 	void (*abilities)(struct cpuid_wish *w);
 

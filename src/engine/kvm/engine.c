@@ -36,6 +36,7 @@ const struct engine engine_kvm = {
 	.name = "kvm",
 	.own_apic = true,
 	.probe = kvm_probe,
+	.describe = kvm_describe,
 	.abilities = kvm_abilities,
 	.vm_open = kvm_vm_open,
 	.vm_close = kvm_vm_close,

@@ -117,7 +117,10 @@ int kvm_vcpu_open(struct vcpu *v, struct err *e) MUST_CHECK;
 void kvm_vcpu_close(struct vcpu *v);
 enum engine_exit kvm_vcpu_run(struct vcpu *v);
 void kvm_vcpu_kick(struct vcpu *v);
-/* The signal that interrupts KVM_RUN; its handler does nothing. */
+/*
+ * The signal that interrupts KVM_RUN; its handler does nothing.  Whoever started us may have blocked it:
+ * it's unblocked for this thread, and for those that it makes.
+ */
 int kvm_kick_signal(void);
 
 /* state.c, msr.c, apic.c */
@@ -138,7 +141,8 @@ int kvm_take_extint(struct kvm_cpu *c);
 /* clock.c: on the vCPU's thread before it runs.  kvmclock shows the machine's time. */
 int kvm_clock_follow(struct kvm_cpu *c);
 
-/* probe.c */
+/* probe.c, describe.c */
+struct json *kvm_describe(void);
 void kvm_probe(struct engine_report *out);
 
 #endif

@@ -43,7 +43,14 @@ static void take_signal(void)
 
 int kvm_kick_signal(void)
 {
+	sigset_t set;
+
 	pthread_once(&signal_once, take_signal);
+	if (signal_number != NO_KICK) {
+		sigemptyset(&set);
+		sigaddset(&set, signal_number);
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	}
 	return signal_number;
 }
 
