@@ -5,7 +5,7 @@
 	.section .rodata
 	.globl guest_code, guest_memory, guest_accesses, guest_idle, guest_count, guest_count_other
 	.globl guest_count_pic, guest_window, guest_notify, guest_dirty, guest_spin, guest_fault
-	.globl guest_nowhere, guest_xgetbv, guest_code_end
+	.globl guest_nowhere, guest_xgetbv, guest_clockwork, guest_code_end
 
 guest_code:
 
@@ -51,6 +51,22 @@ guest_idle:
 	mov $0x300, %edx
 	out %al, %dx	/* ready */
 1:	sti
+	hlt
+	jmp 1b
+
+guest_clockwork:	/* the local APIC's timer every millisecond, and a register that counts */
+	mov $0xfee000f0, %ebx
+	movl $0x1ff, (%rbx)
+	movl $0xb, 0x2f0(%rbx)		/* divider 1 */
+	movl $0x20051, 0x230(%rbx)	/* periodic, vector 0x51 */
+	movl $1000000, 0x290(%rbx)
+	mov $0x200010, %ebx
+	mov $0x300, %edx
+	xor %r15d, %r15d
+	out %al, %dx
+1:	inc %r15
+	mov %r15, (%rbx)
+	sti
 	hlt
 	jmp 1b
 

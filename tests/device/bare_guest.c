@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "bare_guest.h"
+#include "dev/chip/lapic.h"
 
 #define PML4 0x1000u
 #define PDPT 0x2000u
@@ -127,6 +128,8 @@ void bare_make(struct bare *b, const struct engine *engine, unsigned cpus)
 	wish.cpus = cpus;
 	wish.tsc_khz = b->m->tsc_khz = 2000000;
 	cpuid_model_make(&b->m->cpuid, &wish);
+	if (!engine->own_apic)
+		assert_int_equal(lapics_new(b->m, NULL, &e), 0);
 	if (machine_open_engine(b->m, engine, &e) < 0)
 		fail_msg("%s", e.text);
 }
@@ -196,12 +199,12 @@ void bare_sleep(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-bool bare_wait(const _Atomic unsigned *counter, unsigned value)
+bool bare_wait(struct bare *b, const _Atomic unsigned *counter, unsigned value)
 {
 	uint64_t until = loop_now() + 10000000000ull;
 
 	while (*counter < value && loop_now() < until)
-		bare_sleep(1);
+		loop_step(b->loop, 1);
 	return *counter >= value;
 }
 
@@ -210,6 +213,6 @@ bool bare_wait_memory(struct bare *b, gpa_t gpa, uint64_t above)
 	uint64_t until = loop_now() + 10000000000ull;
 
 	while (bare_read(b, gpa) <= above && loop_now() < until)
-		bare_sleep(1);
+		loop_step(b->loop, 1);
 	return bare_read(b, gpa) > above;
 }

@@ -38,7 +38,8 @@ struct bare {
 /* The pieces of bare_code.S, which are put at BARE_CODE. */
 extern const uint8_t guest_code[], guest_memory[], guest_accesses[], guest_idle[], guest_count[],
 	guest_count_other[], guest_count_pic[], guest_window[], guest_notify[], guest_dirty[],
-	guest_spin[], guest_fault[], guest_nowhere[], guest_xgetbv[], guest_code_end[];
+	guest_spin[], guest_fault[], guest_nowhere[], guest_xgetbv[], guest_clockwork[],
+	guest_code_end[];
 
 void bare_make(struct bare *b, const struct engine *engine, unsigned cpus);
 void bare_drop(struct bare *b);
@@ -50,8 +51,8 @@ void bare_start_at(struct bare *b, const uint8_t *piece);
 void bare_gate(struct bare *b, uint8_t vector, const uint8_t *piece);
 /* Runs the main loop until the machine ends (or 10 s passed, which fails the test). */
 void bare_run(struct bare *b);
-/* Wait 10 s at most until a counter is at least value, or a word in memory above one: is it? */
-bool bare_wait(const _Atomic unsigned *counter, unsigned value);
+/* Run the main loop 10 s at most until a counter is at least value, or a word in memory above one: is it? */
+bool bare_wait(struct bare *b, const _Atomic unsigned *counter, unsigned value);
 bool bare_wait_memory(struct bare *b, gpa_t gpa, uint64_t above);
 
 void bare_sleep(unsigned ms); /* less than a second */

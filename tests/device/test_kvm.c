@@ -84,7 +84,7 @@ static void messages_wake_a_halted_guest(void **state)
 	bare_make(&b, &engine_kvm, 1);
 	bare_gate(&b, 0x51, guest_count);
 	bare_start_at(&b, guest_idle);
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	for (unsigned i = 0; i < 5; i++) {
 		irq_msi(b.m, 0xfee00000, 0x51);
 		assert_true(bare_wait_memory(&b, BARE_DATA, i));
@@ -109,7 +109,7 @@ static void a_descriptor_raises_a_message(void **state)
 	bare_gate(&b, 0x52, guest_count);
 	bare_gate(&b, 0x53, guest_count_other);
 	bare_start_at(&b, guest_idle);
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	assert_int_equal(engine_kvm.msi_fd(b.m, 0xfee00000, 0x52, fd, true), 0);
 	signal_fd(fd);
 	assert_true(bare_wait_memory(&b, BARE_DATA, 0));
@@ -198,7 +198,7 @@ static void the_pic_wakes_a_halted_guest(void **state)
 
 	make_with_pic(&b);
 	bare_start_at(&b, guest_idle);
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	for (unsigned i = 0; i < 5; i++) {
 		raise_pic(b.m, 1);
 		assert_true(bare_wait_memory(&b, BARE_DATA + 8, i));
@@ -252,17 +252,17 @@ static void the_ioapic_hears_the_end_of_level_interrupts(void **state)
 	bare_gate(&b, 0x54, guest_count);
 	bare_gate(&b, 0x55, guest_count);
 	bare_start_at(&b, guest_idle);
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	eois = 0;
 	irq_route(b.m, 5, 0xfee00000, 0x8054, true);
 	irq_route(b.m, 6, 0xfee00000, 0x55, true);
 	irq_msi(b.m, 0xfee00000, 0x8054);
-	assert_true(bare_wait(&eois, 1));
+	assert_true(bare_wait(&b, &eois, 1));
 	irq_msi(b.m, 0xfee00000, 0x55); /* edge: nothing to tell */
 	assert_true(bare_wait_memory(&b, BARE_DATA, 1));
 	irq_route(b.m, 5, 0xfee00000, 0x8054, false); /* masked: still heard */
 	irq_msi(b.m, 0xfee00000, 0x8054);
-	assert_true(bare_wait(&eois, 2));
+	assert_true(bare_wait(&b, &eois, 2));
 	assert_int_equal(eois, 2);
 	bare_drop(&b);
 }

@@ -64,7 +64,7 @@ static void log_dirty_pages(void)
 	unsigned done;
 
 	start_dirty(&b, 100);
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	check_dirty(&b, 100);
 	/* Clean until it writes again; what devices write is in the same log. */
 	assert_int_equal(engine_kvm.dirty_sync(b.m, &e), 0);
@@ -73,12 +73,12 @@ static void log_dirty_pages(void)
 	assert_true(is_dirty(b.m, BARE_DATA + 0x1000 * 200));
 	done = b.writes;
 	machine_resume(b.m);
-	assert_true(bare_wait(&b.writes, done + 2));
+	assert_true(bare_wait(&b, &b.writes, done + 2));
 	check_dirty(&b, 100);
 	engine_kvm.dirty_stop(b.m);
 	done = b.writes;
 	machine_resume(b.m);
-	assert_true(bare_wait(&b.writes, done + 2));
+	assert_true(bare_wait(&b, &b.writes, done + 2));
 	/* A second log knows nothing of the first. */
 	machine_pause(b.m);
 	assert_int_equal(engine_kvm.dirty_start(b.m, &e), 0);
@@ -124,7 +124,7 @@ static void many_dirty_pages_are_all_found(void **state)
 
 	start_dirty(&b, 5000);
 	c = b.m->vcpu[0].engine_data;
-	assert_true(bare_wait(&b.writes, 1));
+	assert_true(bare_wait(&b, &b.writes, 1));
 	check_dirty(&b, 5000);
 	if (ring)
 		assert_true(c->rings_full > 0);
@@ -237,46 +237,6 @@ static void an_event_in_delivery_is_part_of_the_state(void **state)
 	bare_drop(&b);
 }
 
-/* Saves a whole machine, loads it into another one, and compares; the guest then goes on there. */
-static void a_machine_goes_on_in_another_one(void **state)
-{
-	struct state *save, *s;
-	struct err e = {0};
-	struct bare a, b;
-	const void *data;
-	size_t len;
-
-	bare_make(&a, &engine_kvm, 1);
-	bare_make(&b, &engine_kvm, 1);
-	bare_gate(&a, 0x51, guest_count);
-	bare_start_at(&a, guest_idle);
-	assert_true(bare_wait(&a.writes, 1));
-	irq_msi(a.m, 0xfee00000, 0x51);
-	assert_true(bare_wait_memory(&a, BARE_DATA, 0));
-	machine_pause(a.m);
-	irq_msi(a.m, 0xfee00000, 0x51); /* waits in the local APIC */
-	save = state_new_save();
-	machine_state(a.m, save);
-	assert_int_equal(state_finish(save, &e), 0);
-	data = state_data(save, &len);
-
-	memcpy(mem_ptr(&b.m->mem, 0, BARE_RAM, true), mem_ptr(&a.m->mem, 0, BARE_RAM, false),
-	       BARE_RAM);
-	s = state_new_load(data, len);
-	machine_state(b.m, s);
-	if (state_finish(s, &e) < 0)
-		fail_msg("%s", e.text);
-	state_free(s);
-	assert_in_range(clock_now(&b.m->clock), 1, clock_now(&a.m->clock));
-	assert_int_equal(machine_start(b.m, &e), 0);
-	assert_true(bare_wait_memory(&b, BARE_DATA, 1));
-	irq_msi(b.m, 0xfee00000, 0x51);
-	assert_true(bare_wait_memory(&b, BARE_DATA, 2));
-	state_free(save);
-	bare_drop(&a);
-	bare_drop(&b);
-}
-
 static uint64_t kvm_clock_now(struct machine *m)
 {
 	struct kvm_clock_data data = {};
@@ -331,7 +291,6 @@ int main(void)
 		cmocka_unit_test(many_dirty_pages_are_all_found),
 		cmocka_unit_test(a_processors_state_comes_back),
 		cmocka_unit_test(an_event_in_delivery_is_part_of_the_state),
-		cmocka_unit_test(a_machine_goes_on_in_another_one),
 		cmocka_unit_test(a_pause_stops_the_guest_and_its_time),
 		cmocka_unit_test(kicks_are_never_lost),
 	};
