@@ -34,15 +34,16 @@ static _Bool prepare(void)
 	return 1;
 }
 
-/* Digest of all that comes. */
+/* FNV-1a of all that comes; how it is divided into reads says nothing. */
 static uint64_t drain(int fd)
 {
 	static uint8_t chunk[CHUNK];
-	uint64_t digest = 0;
+	uint64_t digest = 0xcbf29ce484222325;
 	ssize_t n;
 
 	while ((n = read(fd, chunk, sizeof(chunk))) > 0)
-		digest = digest * 31 + bench_digest(chunk, (size_t)n);
+		for (ssize_t i = 0; i < n; i++)
+			digest = (digest ^ chunk[i]) * 0x100000001b3;
 	return digest;
 }
 
