@@ -116,13 +116,21 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		pass_on(sig, info, context);
 }
 
+/* Somebody may have taken the signals since the last time: test frameworks do. */
 static void install(void)
 {
-	struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+	struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
 
 	sigfillset(&a.sa_mask);
-	for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
-		sigaction(signals[i], &a, &old_action[i]);
+	pthread_mutex_lock(&one);
+	for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
+		if (sigaction(signals[i], NULL, &now) < 0 || now.sa_sigaction == on_fault)
+			continue;
+		old_action[i] = now;
+		sigaction(signals[i], &a, NULL);
+	}
+	pthread_mutex_unlock(&one);
 }
 
 /* The stack goes with the thread. */
@@ -139,7 +147,6 @@ static pthread_key_t stack_key;
 static void prepare(void)
 {
 	pthread_key_create(&stack_key, free_stack);
-	install();
 }
 
 bool native_catch_faults(struct soft_cpu *c)
@@ -148,6 +155,7 @@ bool native_catch_faults(struct soft_cpu *c)
 	stack_t s = {.ss_size = STACK_SIZE}, now;
 
 	pthread_once(&once, prepare);
+	install();
 	current = c;
 	if (sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE))
 		return true;
