@@ -1,9 +1,8 @@
 /*
- * test_cpu CLASS [--translate] [--mode 64|32|seg32|seg16] [--seed N] [--count N] [--case N] [--strict]
+ * test_cpu CLASS [--mode 64|32|seg32|seg16] [--seed N] [--count N] [--case N] [--strict]
  *
- * Runs random cases of a class on all executors and compares what comes out.
- * --translate: the software engine translates each block at once, instead of interpreting it.  The
- * environment's CPU_SEED and CPU_COUNT say the same as the options.  --case runs a single one, for the debugger;
+ * Runs random cases of a class on all executors and compares what comes out.  The environment's
+ * CPU_SEED and CPU_COUNT say the same as the options.  --case runs a single one, for the debugger;
  * --strict compares undefined flags too.
  */
 #include <errno.h>
@@ -13,7 +12,6 @@
 #include <string.h>
 #include <sys/time.h>
 #include "compare.h"
-#include "engine/soft/engine.h"
 #include "gen.h"
 #include "machine/cpu.h"
 #include "sequence.h"
@@ -76,7 +74,7 @@ struct options {
 	unsigned modes;
 	uint64_t seed, count;
 	int64_t only;
-	bool strict, translate;
+	bool strict;
 };
 
 static struct {
@@ -310,10 +308,6 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->strict = true;
 			continue;
 		}
-		if (strcmp(argv[i], "--translate") == 0) {
-			o->translate = true;
-			continue;
-		}
 		if (strcmp(argv[i], "--seed") == 0)
 			o->seed = strtoull(v, NULL, 0);
 		else if (strcmp(argv[i], "--count") == 0)
@@ -349,7 +343,6 @@ int main(int argc, char **argv)
 		fprintf(stderr, "no class '%s'\n", o.class);
 		return 2;
 	}
-	engine_soft_translate_after(o.translate ? 1 : 0);
 	if (open_executors() < 0)
 		return 1;
 	start_ticks();
