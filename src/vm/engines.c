@@ -45,8 +45,8 @@ int engine_choose(const char *name, struct engine_choice *out, struct err *e)
 		engines[i]->probe(&report);
 		if (report.usable) {
 			out->engine = engines[i];
-			snprintf(out->reason, sizeof(out->reason), "%s%s", passed[0] ? passed : "",
-			         passed[0] ? "" : report.reason);
+			snprintf(out->reason, sizeof(out->reason), "%s",
+			         passed[0] ? passed : report.reason);
 			return 0;
 		}
 		snprintf(passed, sizeof(passed), "not %s: %.110s", engines[i]->name, report.reason);

@@ -40,7 +40,6 @@ struct block {
 	struct op op[];
 };
 
-
 _Static_assert(offsetof(struct block, entry) == 0x70 && offsetof(struct block, op) == 0xa0,
                "tests/unit/tail-calls.sh knows where their fn are");
 
