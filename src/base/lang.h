@@ -32,6 +32,7 @@
 #define MUST_CHECK         __attribute__((warn_unused_result))
 #define PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define UNUSED             __attribute__((unused))
+#define FALLTHROUGH        __attribute__((fallthrough))
 #define NOINLINE           __attribute__((noinline))
 
 #define KIB (1ull << 10)

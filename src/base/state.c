@@ -287,7 +287,8 @@ void state_bool(struct state *s, const char *name, bool *v)
 		json_put(object_now(s), name, json_bool(*v));
 		return;
 	}
-	n = number(s, name, *v, 1);
+	/* What is loaded into needn't hold a bool yet. */
+	n = number(s, name, s->mode == STATE_LOAD ? 0 : *v, 1);
 	if (n > 1)
 		fail(s, EBADMSG, "'%s' is %" PRIu64 ", not 0 or 1", name, n);
 	else

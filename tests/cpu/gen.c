@@ -51,7 +51,7 @@ static uint64_t pick_address(struct rng *r, const struct cpu_case *c, unsigned l
 		if (c->mode == CASE_64) /* not canonical, or at the end of what is */
 			return 0x0000800000000000ull - into +
 			       (rng_one_in(r, 2) ? rng64(r) << 48 : 0);
-		/* fall through */
+		FALLTHROUGH;
 	default:
 		a = BOX_DATA + 512 + rng_below(r, 2 * BOX_PAGE);
 		return rng_one_in(r, 3) ? a : a & ~63ull;

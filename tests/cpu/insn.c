@@ -206,7 +206,7 @@ uint32_t insn_undefined(const struct insn *n)
 		if (i->operand_width < 32)
 			mask |= FLAG_CF;
 		mask |= FLAG_AF;
-		/* fall through */
+		FALLTHROUGH;
 	case ZYDIS_MNEMONIC_ROL:
 	case ZYDIS_MNEMONIC_ROR:
 	case ZYDIS_MNEMONIC_RCL:

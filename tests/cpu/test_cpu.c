@@ -286,6 +286,12 @@ static int open_executors(void)
 	return 0;
 }
 
+static void close_executors(void)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(sides); i++)
+		sides[i].executor->close();
+}
+
 static uint64_t environment(const char *name, uint64_t otherwise)
 {
 	const char *v = getenv(name);
@@ -351,5 +357,6 @@ int main(int argc, char **argv)
 		if (o.modes & classes[k].modes & 1u << m)
 			rc |= run_class(k, m, &o);
 	printf("%" PRIu64 " blocks translated\n", soft_translated());
+	close_executors();
 	return rc;
 }

@@ -2,17 +2,22 @@
 #include "engine/soft/code.h"
 #include "engine/soft/int.h"
 
+/* Guests may misalign what they lock. */
+typedef uint16_t any_u16 __attribute__((aligned(1)));
+typedef uint32_t any_u32 __attribute__((aligned(1)));
+typedef uint64_t any_u64 __attribute__((aligned(1)));
+
 static uint64_t host_get(void *p, unsigned size)
 {
 	switch (size) {
 	case 1:
 		return __atomic_load_n((uint8_t *)p, __ATOMIC_RELAXED);
 	case 2:
-		return *(uint16_t *)p;
+		return *(any_u16 *)p;
 	case 4:
-		return *(uint32_t *)p;
+		return *(any_u32 *)p;
 	default:
-		return *(uint64_t *)p;
+		return *(any_u64 *)p;
 	}
 }
 
@@ -57,13 +62,13 @@ static void host_put(void *p, unsigned size, uint64_t v)
 		*(uint8_t *)p = (uint8_t)v;
 		break;
 	case 2:
-		*(uint16_t *)p = (uint16_t)v;
+		*(any_u16 *)p = (uint16_t)v;
 		break;
 	case 4:
-		*(uint32_t *)p = (uint32_t)v;
+		*(any_u32 *)p = (uint32_t)v;
 		break;
 	default:
-		*(uint64_t *)p = v;
+		*(any_u64 *)p = v;
 		break;
 	}
 }
