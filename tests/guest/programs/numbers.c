@@ -116,7 +116,7 @@ static void signals(void)
 		code = 0;
 		if (sigsetjmp(escape, 1) == 0) {
 			if (i == 0)
-				one /= zero;
+				one = one / zero + one;
 			else if (i == 1)
 				long_one = long_one / long_zero + 1;
 			else
