@@ -189,6 +189,15 @@ void asm_not(struct assembly *e, enum host_reg r)
 	modrm(e, 3, 2, r);
 }
 
+void asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target)
+{
+	rex(e, true, to, 0, 0);
+	asm_u8(e, 0x8d);
+	modrm(e, 0, to, 5);
+	asm_u32(e, 0);
+	asm_to(e->at - 4, target);
+}
+
 void asm_load_ecx_rcx(struct assembly *e)
 {
 	asm_u8(e, 0x8b);

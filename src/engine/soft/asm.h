@@ -50,6 +50,8 @@ void asm_store_s32(struct assembly *e, enum host_reg base, enum host_reg index, 
 /* The low 48 bits of `from` with their sign, by SHLX and SARX; uses rcx. */
 void asm_sign_extend_48(struct assembly *e, enum host_reg to, enum host_reg from);
 void asm_not(struct assembly *e, enum host_reg r);
+/* The address of a place in the code. */
+void asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target);
 /* mov (%rcx), %ecx */
 void asm_load_ecx_rcx(struct assembly *e);
 

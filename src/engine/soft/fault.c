@@ -64,7 +64,7 @@ static uint32_t resolve(struct soft_cpu *c, struct native_site *s, const siginfo
 	struct native *n = c->native.code;
 
 	n->faults++;
-	if (info->si_signo == SIGFPE || s->ea == HOST_NONE)
+	if (info->si_signo == SIGFPE || s->ea == HOST_NONE || (address(u, s->ea) & s->align))
 		return s->stub;
 	switch (flat_fill(c, address(u, s->ea), s->write)) {
 	case FLAT_FILLED:

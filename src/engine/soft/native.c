@@ -89,9 +89,13 @@ __attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct
 	"seto %%al\n\t"                                                                        \
 	"mov %%gs:%c[gs]+%c[self], %%rdi\n\t"                                                  \
 	"mov %%ax, %c[aflags](%%rdi)\n\t"                                                      \
-	"mov %c[host_rsp](%%rdi), %%rsp\n\t"
+	"mov %c[host_rsp](%%rdi), %%rsp\n\t"                                                  \
+	"cmpq $0, %c[vec_dead](%%rdi)\n\t"                                                    \
+	"jne 1f\n\t"                                                                          \
+	"call native_vec_store\n"                                                             \
+	"1:\n\t"
 #define SPILL_OPERANDS                                                                         \
-	GPRS, NATIVE(self), NATIVE(host_rsp), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
+	GPRS, NATIVE(self), NATIVE(host_rsp), NATIVE(vec_dead), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
 		[gs] "i"(FLAT_STATE)
 #define RETURN                                                                                 \
 	"movq $0, %c[host_rsp](%%rdi)\n\t"                                                     \
@@ -201,6 +205,7 @@ void native_open(struct soft_cpu *c)
 	c->native.hash_mask = FLAT_HASH_MASK;
 	c->native.exit = native_exit;
 	c->native.fallback = native_fallback;
+	native_vec_open(c);
 	c->native.code = n;
 }
 

@@ -33,6 +33,7 @@
 struct native_site {
 	uint32_t pc, restart, stub; /* offsets in the code */
 	uint8_t ea;                 /* host register with the guest address; HOST_NONE: no access */
+	uint8_t align;              /* address bits that fault when they are set */
 	uint8_t op;                 /* number in the block */
 	bool write;
 	uint8_t slow; /* how often it was a device, or code */
@@ -87,6 +88,21 @@ void native_count(struct soft_cpu *c, const struct op *op);
 void native_never(struct soft_cpu *c, const struct op *op);
 /* The entry of a new block. */
 void native_block_entry(struct soft_cpu *c, struct block *b);
+
+/*
+ * native_vec.c: the vector registers, when translated code uses them.
+ */
+enum native_vec {
+	NATIVE_SSE, /* XMM0..15 and MXCSR */
+	NATIVE_AVX, /* YMM0..15 besides */
+	NATIVE_VECS,
+};
+
+void native_vec_open(struct soft_cpu *c);
+/* Before translated code runs: control registers may have changed. */
+void native_vec_permit(struct soft_cpu *c);
+/* As part of a way out: the host's registers back into the state.  rdi: c; keeps r14 and r15. */
+void native_vec_store(void);
 
 /* fault.c: handles the host's faults on this thread for c.  False: it has no stack for that. */
 bool native_catch_faults(struct soft_cpu *c) MUST_CHECK;

@@ -183,8 +183,10 @@ static void run_blocks(struct soft_cpu *c)
 	/* Where the last block left is not where we go on, if an event came between. */
 	r->link = NULL;
 	c->native.site = NATIVE_SITE_NONE;
-	if (c->native.code != NULL)
+	if (c->native.code != NULL) {
 		flat_select(c);
+		native_vec_permit(c);
+	}
 	do {
 		struct jump *j = &r->jump[jump_slot(c->rip)];
 		struct block *b;

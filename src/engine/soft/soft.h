@@ -151,8 +151,13 @@ struct soft_native {
 	uint64_t page_rip; /* guest address of the page that the current block lies in */
 	uint64_t site;     /* NATIVE_SITE_*, when it exits */
 	/* Operands of PEXT */
-	uint64_t page_mask, low_mask[4], page_low, cross_mask, hash_mask;
+	uint64_t page_mask, low_mask[5], page_low, cross_mask, hash_mask;
 	void (*exit)(void), (*fallback)(void);
+	/* Vector registers, by enum native_vec */
+	uint64_t vec_dead[2];      /* 0: they are in the host's registers */
+	uint64_t vec_off[2];       /* 0: instructions are allowed */
+	void (*vec_load[2])(void); /* goes on at r15 */
+	uint32_t host_mxcsr;
 	uint64_t gs; /* what GS points to, as far as we know */
 	int state_fd;
 	struct flat *flat;

@@ -16,6 +16,7 @@ enum fix_kind {
 	FIX_CROSS,    /* a misaligned access: `to` says how large, and by which register */
 	FIX_LINK,     /* to offset `to` of the same page */
 	FIX_TAKEN,    /* the same, but looks for requests first */
+	FIX_VECTOR,   /* vector registers are not in the host's: `to` is an enum native_vec */
 	FIX_FAR,      /* to offset `to` from the page's start, in another page */
 };
 
@@ -42,10 +43,15 @@ struct translation {
 	struct fix fix[FIXES_MAX];
 	unsigned fixes;
 	size_t first_site;
+	/* Vector registers that are in the host's for sure, at work and at each op: 0, or 1 + enum
+	 * native_vec. */
+	uint8_t live, live_at[BLOCK_OPS + 1];
 	/* Of the op at work */
 	struct recode recode;
 	unsigned temps; /* of the translator's registers, how many are in use */
 	uint8_t *restart;
+	bool aligned; /* its memory operand must be: the host faults otherwise */
+	bool traps;   /* the host may raise an arithmetic exception */
 };
 
 /* Offsets by GS. */
@@ -97,6 +103,7 @@ bool trans_op(struct translation *t);
 /* Number of a general register operand. */
 bool trans_gpr(const ZydisDecodedOperand *o, unsigned *n);
 bool trans_verbatim(struct translation *t);
+const ZydisDecodedOperand *trans_memory_of(const struct translation *t);
 bool trans_lea(struct translation *t);
 bool trans_push(struct translation *t);
 bool trans_pop(struct translation *t);
@@ -110,6 +117,14 @@ void trans_popped(struct translation *t, int32_t size);
 void trans_load_operand(struct translation *t, const ZydisDecodedOperand *o);
 /* Out of line, for FIX_CROSS. */
 void trans_cross(struct translation *t, const struct fix *f);
+
+/* trans_vec.c */
+
+bool trans_vector(struct translation *t);
+/* Out of line, for FIX_VECTOR. */
+void trans_vector_load(struct translation *t, const struct fix *f);
+/* The way back from the interpreter to op i; returns where it begins. */
+const uint8_t *trans_vector_back(struct translation *t, unsigned i);
 
 /* trans_flow.c */
 

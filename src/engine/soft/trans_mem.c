@@ -134,11 +134,11 @@ static void addend(struct translation *t, enum host_reg ea, unsigned size)
 {
 	struct assembly *e = &t->e;
 
-	if (size > 1) {
+	if (size > 1 && !t->aligned) {
 		unsigned log = (unsigned)__builtin_ctz(size);
 		uint8_t *aligned;
 
-		asm_pext_gs(e, HOST_RCX, ea, NATIVE(low_mask) + 8 * ((int32_t)MIN(log, 4u) - 1));
+		asm_pext_gs(e, HOST_RCX, ea, NATIVE(low_mask) + 8 * ((int32_t)MIN(log, 5u) - 1));
 		aligned = asm_jrcxz(e);
 		trans_fix(t, FIX_CROSS, asm_jmp(e), (int64_t)size << 8 | ea);
 		asm_to8(aligned, e->at);
@@ -164,7 +164,7 @@ void trans_cross(struct translation *t, const struct fix *f)
 	asm_to(asm_jmp(e), f->rel + 4);
 }
 
-static const ZydisDecodedOperand *memory_of(const struct translation *t)
+const ZydisDecodedOperand *trans_memory_of(const struct translation *t)
 {
 	const ZydisDecodedInstruction *z = &t->insn[t->i];
 
@@ -188,8 +188,8 @@ static enum host_reg access_in(struct translation *t, const ZydisDecodedOperand 
 	return ea;
 }
 
-/* Does it use RCX without naming it: a shift by CL, CMPXCHG8B and 16B? */
-static bool needs_rcx(const struct translation *t)
+/* Does it use RCX without naming it: a shift by CL, CMPXCHG8B and 16B, PCMPISTRI? */
+static bool uses_rcx(const struct translation *t, bool *writes)
 {
 	const ZydisDecodedInstruction *z = &t->insn[t->i];
 
@@ -197,8 +197,11 @@ static bool needs_rcx(const struct translation *t)
 		const ZydisDecodedOperand *o = &t->operand[t->i][k];
 		unsigned n;
 
-		if (trans_gpr(o, &n) && n == CPU_RCX && o->encoding == ZYDIS_OPERAND_ENCODING_NONE)
+		if (trans_gpr(o, &n) && n == CPU_RCX &&
+		    o->encoding == ZYDIS_OPERAND_ENCODING_NONE) {
+			*writes = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
 			return true;
+		}
 	}
 	return false;
 }
@@ -206,10 +209,10 @@ static bool needs_rcx(const struct translation *t)
 /* The instruction itself, with renamed operands. */
 bool trans_verbatim(struct translation *t)
 {
-	const ZydisDecodedOperand *o = memory_of(t);
+	const ZydisDecodedOperand *o = trans_memory_of(t);
 	ZydisMnemonic m = t->insn[t->i].mnemonic;
-	bool divides = m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV;
-	bool rcx = needs_rcx(t);
+	bool traps = t->traps || m == ZYDIS_MNEMONIC_DIV || m == ZYDIS_MNEMONIC_IDIV;
+	bool writes_rcx = false, rcx = uses_rcx(t, &writes_rcx);
 	enum host_reg ea = HOST_NONE;
 	uint8_t *pc;
 
@@ -227,9 +230,11 @@ bool trans_verbatim(struct translation *t)
 	pc = t->e.at;
 	if (!asm_recoded(&t->e, &t->recode))
 		return false;
-	if (o || divides)
+	if (o || traps)
 		trans_site(t, pc, ea, o && (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE));
 	registers_out(t);
+	if (writes_rcx)
+		asm_mov(&t->e, HOST_R13, HOST_RCX);
 	return true;
 }
 

@@ -42,7 +42,9 @@ static bool is_verbatim(const ZydisDecodedInstruction *z)
 	case ZYDIS_MNEMONIC_IMUL:
 	case ZYDIS_MNEMONIC_INC:
 	case ZYDIS_MNEMONIC_LAHF:
+	case ZYDIS_MNEMONIC_LFENCE:
 	case ZYDIS_MNEMONIC_LZCNT:
+	case ZYDIS_MNEMONIC_MFENCE:
 	case ZYDIS_MNEMONIC_MOV:
 	case ZYDIS_MNEMONIC_MOVBE:
 	case ZYDIS_MNEMONIC_MOVNTI:
@@ -66,6 +68,7 @@ static bool is_verbatim(const ZydisDecodedInstruction *z)
 	case ZYDIS_MNEMONIC_SAR:
 	case ZYDIS_MNEMONIC_SARX:
 	case ZYDIS_MNEMONIC_SBB:
+	case ZYDIS_MNEMONIC_SFENCE:
 	case ZYDIS_MNEMONIC_SHL:
 	case ZYDIS_MNEMONIC_SHLD:
 	case ZYDIS_MNEMONIC_SHLX:
@@ -150,6 +153,8 @@ bool trans_op(struct translation *t)
 	default:
 		if (z->meta.category == ZYDIS_CATEGORY_COND_BR)
 			return trans_jcc(t);
-		return is_verbatim(z) && operands_plain(t, t->i) && trans_verbatim(t);
+		if (is_verbatim(z))
+			return operands_plain(t, t->i) && trans_verbatim(t);
+		return trans_vector(t);
 	}
 }

@@ -34,6 +34,8 @@ void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write
 		.restart = trans_offset(t, t->restart),
 		.ea = (uint8_t)ea,
 		.op = (uint8_t)t->i,
+		.align = t->aligned && ea != HOST_NONE ? (uint8_t)(trans_memory_of(t)->size / 8 - 1)
+	                                               : 0,
 		.write = write,
 		.block = t->b,
 	};
@@ -45,9 +47,12 @@ static bool try_op(struct translation *t, unsigned i)
 	uint8_t *at = t->e.at;
 	size_t sites = t->n->sites;
 	unsigned fixes = t->fixes;
+	uint8_t live = t->live;
 
 	t->i = i;
 	t->temps = 0;
+	t->aligned = t->traps = false;
+	t->live_at[i] = live;
 	t->recode = (struct recode){.insn = &t->insn[i],
 	                            .operand = t->operand[i],
 	                            .bytes = t->b->bytes + t->b->op[i].ip};
@@ -59,6 +64,7 @@ static bool try_op(struct translation *t, unsigned i)
 	t->e.at = at;
 	t->n->sites = sites;
 	t->fixes = fixes;
+	t->live = live;
 	return false;
 }
 
@@ -80,13 +86,13 @@ static void fallback(struct translation *t, unsigned from, unsigned to)
 			op[k].ptr = NULL;
 		op[k].flags &= (uint16_t)~OP_LAST;
 	}
-	if (to < t->b->n) {
-		op[count].fn = native_enter;
-		op[count].ptr = n->rx + trans_offset(t, t->start[to]);
-	}
 	asm_mov_u64(&t->e, HOST_R15, (uint64_t)op);
 	asm_mov_u32(&t->e, HOST_R14, t->offset);
 	asm_jmp_gs(&t->e, NATIVE(fallback));
+	if (to == t->b->n)
+		return;
+	op[count].fn = native_enter;
+	op[count].ptr = n->rx + trans_offset(t, trans_vector_back(t, to));
 }
 
 static void fallback_stub(struct translation *t, unsigned i)
@@ -107,6 +113,9 @@ static void finish_fix(struct translation *t, const struct fix *f)
 		break;
 	case FIX_CROSS:
 		trans_cross(t, f);
+		break;
+	case FIX_VECTOR:
+		trans_vector_load(t, f);
 		break;
 	case FIX_TAKEN:
 		asm_to(f->rel, t->e.at);
@@ -175,6 +184,7 @@ static unsigned translate_ops(struct translation *t)
 		if (try_op(t, i))
 			continue;
 		run[runs] = i;
+		t->live = 0; /* behind the interpreter */
 		jump_at[runs++] = asm_jmp(&t->e);
 		interpreted++;
 		while (i + 1 < n && !try_op(t, i + 1)) {

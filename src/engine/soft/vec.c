@@ -33,15 +33,13 @@
 #define FD1_XSAVEOPT BIT(0)
 #define FD1_XSAVEC   BIT(1)
 
-/* May the guest's instruction run: has the host what its instruction set needs? */
-static bool host_has(const struct decoded *d)
+bool vec_host_has(const ZydisDecodedInstruction *z)
 {
 	const struct host_cpu *h = host_cpu();
-	bool avx = vec_is_vex(d);
 
-	if (avx && !h->avx)
+	if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !h->avx)
 		return false;
-	switch (d->insn.meta.isa_set) {
+	switch (z->meta.isa_set) {
 	case ZYDIS_ISA_SET_PENTIUMMMX:
 	case ZYDIS_ISA_SET_SSE:
 	case ZYDIS_ISA_SET_SSE2:
@@ -90,7 +88,7 @@ bool decode_vector(struct soft_cpu *c, const struct decoded *d, struct op *op)
 		return true;
 	if (d->insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && !vec_is_vex(d))
 		return false;
-	if (!host_has(d))
+	if (!vec_host_has(&d->insn))
 		return false;
 	return decode_vec_move(c, d, op) || decode_vec_mask(c, d, op) ||
 	       decode_vec_gather(c, d, op) || decode_vec_stub(c, d, op);

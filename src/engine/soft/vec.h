@@ -56,7 +56,10 @@ void emit_next(struct emit *e);
 /* vec_stub.c: the stub of an instruction with operands in vector and general registers, memory. */
 vec_stub *vec_stub_make(struct soft_cpu *c, const struct decoded *d);
 /* Does it obey MXCSR's control bits and raise its exceptions? */
-bool vec_uses_mxcsr(const struct decoded *d);
+bool vec_uses_mxcsr(const ZydisDecodedInstruction *z);
+
+/* vec.c: may the guest's instruction run: has the host what its instruction set needs? */
+bool vec_host_has(const ZydisDecodedInstruction *z);
 
 /* Pass as the op of a stub that is to return: what follows it returns. */
 extern const struct op vec_stop[2];

@@ -230,6 +230,6 @@ bool decode_vec_stub(struct soft_cpu *c, const struct decoded *d, struct op *op)
 	op->ptr = (void *)vec_stub_make(c, d);
 	if (op->ptr == NULL)
 		return false;
-	op->fn = handler[class_of(d)][kind][vec_uses_mxcsr(d)];
+	op->fn = handler[class_of(d)][kind][vec_uses_mxcsr(&d->insn)];
 	return true;
 }

@@ -38,9 +38,9 @@ static uint32_t mantissa(unsigned r)
 }
 
 /* The conversions between MMX and SSE have no class. */
-bool vec_uses_mxcsr(const struct decoded *d)
+bool vec_uses_mxcsr(const ZydisDecodedInstruction *z)
 {
-	switch (d->insn.meta.exception_class) {
+	switch (z->meta.exception_class) {
 	case ZYDIS_EXCEPTION_CLASS_SSE2:
 	case ZYDIS_EXCEPTION_CLASS_SSE3:
 	case ZYDIS_EXCEPTION_CLASS_AVX2:
@@ -50,7 +50,7 @@ bool vec_uses_mxcsr(const struct decoded *d)
 	default:
 		break;
 	}
-	switch (d->insn.mnemonic) {
+	switch (z->mnemonic) {
 	case ZYDIS_MNEMONIC_CVTPI2PS:
 	case ZYDIS_MNEMONIC_CVTPS2PI:
 	case ZYDIS_MNEMONIC_CVTTPS2PI:
@@ -341,7 +341,7 @@ static bool emit_vex(struct emit *e, const struct decoded *d)
 
 vec_stub *vec_stub_make(struct soft_cpu *c, const struct decoded *d)
 {
-	struct plan p = {.vex = vec_is_vex(d), .mxcsr = vec_uses_mxcsr(d), .gpr = -1};
+	struct plan p = {.vex = vec_is_vex(d), .mxcsr = vec_uses_mxcsr(&d->insn), .gpr = -1};
 	struct emit e = {0};
 
 	if (p.vex && is_missing(d))

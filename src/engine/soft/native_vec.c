@@ -1,0 +1,100 @@
+/*
+ * The guest's vector registers and MXCSR while translated code runs.
+ *
+ * They are loaded into the host's when a block with vector instructions finds them dead, and stored on
+ * the way out to C, which is the only other user of the host's.  The upper halves go in and out by
+ * themselves: code that is SSE only leaves them alone.  The guest's MXCSR is the host's meanwhile,
+ * so that an exception that the guest has not masked is a SIGFPE at its instruction.
+ */
+#include "engine/soft/flat.h"
+#include "engine/soft/fpu.h"
+#include "engine/soft/native.h"
+#include "host/host.h"
+
+/* clang-format off */
+#define EACH(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) \
+	op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define LOAD_LOW(n)     "movaps 16*" #n "+%c[low](%%r14), %%xmm" #n "\n\t"
+#define LOAD_LOW_VEX(n) "vmovaps 16*" #n "+%c[low](%%r14), %%xmm" #n "\n\t"
+#define LOAD_HIGH(n)    "vinsertf128 $1, 16*" #n "+%c[high](%%r14), %%ymm" #n ", %%ymm" #n "\n\t"
+#define STORE_LOW(n)    "movaps %%xmm" #n ", 16*" #n "+%c[low](%%rdi)\n\t"
+#define STORE_HIGH(n)   "vextractf128 $1, %%ymm" #n ", 16*" #n "+%c[high](%%rdi)\n\t"
+
+#define AREA(name, field) \
+	[name] "i"(offsetof(struct soft_cpu, xsave) + offsetof(struct fpu_area, field))
+#define NATIVE(name, field) \
+	[name] "i"(offsetof(struct soft_cpu, native) + offsetof(struct soft_native, field))
+#define OPERANDS \
+	AREA(low, xmm), AREA(high, high), AREA(mxcsr, mxcsr), NATIVE(self, self), \
+	NATIVE(sse, vec_dead[NATIVE_SSE]), NATIVE(avx, vec_dead[NATIVE_AVX]), \
+	NATIVE(host_mxcsr, host_mxcsr), [gs] "i"(FLAT_STATE)
+
+/* Both loads go on at r15, touch no flags, and of the general registers rcx and r14. */
+__attribute__((naked)) static void load_sse(void)
+{
+	asm volatile(
+		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
+		EACH(LOAD_LOW)
+		"ldmxcsr %c[mxcsr](%%r14)\n\t"
+		"movq $0, %c[sse](%%r14)\n\t"
+		"jmp *%%r15\n\t"
+		:
+		: OPERANDS);
+}
+
+__attribute__((naked)) static void load_avx(void)
+{
+	asm volatile(
+		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
+		"mov %c[sse](%%r14), %%rcx\n\t"
+		"jrcxz 1f\n\t"
+		"jmp 2f\n"
+		"1:\n\t"
+		EACH(LOAD_HIGH)
+		"movq $0, %c[avx](%%r14)\n\t"
+		"jmp *%%r15\n"
+		"2:\n\t"
+		EACH(LOAD_LOW_VEX)
+		"vldmxcsr %c[mxcsr](%%r14)\n\t"
+		"movq $0, %c[sse](%%r14)\n\t"
+		"jmp 1b\n\t"
+		:
+		: OPERANDS);
+}
+
+__attribute__((naked)) void native_vec_store(void)
+{
+	asm volatile(
+		"stmxcsr %c[mxcsr](%%rdi)\n\t"
+		EACH(STORE_LOW)
+		"ldmxcsr %c[host_mxcsr](%%rdi)\n\t"
+		"movq $1, %c[sse](%%rdi)\n\t"
+		"cmpq $0, %c[avx](%%rdi)\n\t"
+		"jne 1f\n\t"
+		EACH(STORE_HIGH)
+		"vzeroupper\n\t"
+		"movq $1, %c[avx](%%rdi)\n"
+		"1:\n\t"
+		"ret\n\t"
+		:
+		: OPERANDS);
+}
+/* clang-format on */
+
+void native_vec_open(struct soft_cpu *c)
+{
+	struct soft_native *n = &c->native;
+
+	n->vec_dead[NATIVE_SSE] = n->vec_dead[NATIVE_AVX] = 1;
+	n->vec_load[NATIVE_SSE] = load_sse;
+	n->vec_load[NATIVE_AVX] = load_avx;
+	n->host_mxcsr = MXCSR_INIT;
+}
+
+void native_vec_permit(struct soft_cpu *c)
+{
+	bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
+
+	c->native.vec_off[NATIVE_SSE] = !sse;
+	c->native.vec_off[NATIVE_AVX] = !sse || !fpu_avx_on(c) || !host_cpu()->avx;
+}
