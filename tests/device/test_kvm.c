@@ -92,6 +92,19 @@ static void messages_wake_a_halted_guest(void **state)
 	bare_drop(&b);
 }
 
+static void an_nmi_arrives_with_interrupts_off(void **state)
+{
+	struct bare b;
+
+	bare_make(&b, &engine_kvm, 1);
+	bare_gate(&b, EXC_NMI, guest_count_pic);
+	bare_start_at(&b, guest_spin);
+	assert_true(bare_wait_memory(&b, BARE_DATA, 0));
+	vcpu_request(&b.m->vcpu[0], VCPU_REQ_NMI);
+	assert_true(bare_wait_memory(&b, BARE_DATA + 8, 0));
+	bare_drop(&b);
+}
+
 static void signal_fd(int fd)
 {
 	uint64_t one = 1;
@@ -154,7 +167,7 @@ static void stores_signal_descriptors(void **state)
 
 /* A PIC with one input: INTR follows it, and every INTA takes one of the waiting. */
 static struct {
-	unsigned waiting, accepted;
+	_Atomic unsigned waiting, accepted;
 } pic;
 
 static bool pic_pending(void *dev)
@@ -325,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_guest_has_memory_and_cannot_write_rom),
 		cmocka_unit_test(devices_see_accesses_of_all_sizes),
 		cmocka_unit_test(messages_wake_a_halted_guest),
+		cmocka_unit_test(an_nmi_arrives_with_interrupts_off),
 		cmocka_unit_test(a_descriptor_raises_a_message),
 		cmocka_unit_test(stores_signal_descriptors),
 		cmocka_unit_test(the_pic_wakes_a_halted_guest),

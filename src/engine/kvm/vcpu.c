@@ -205,7 +205,7 @@ static enum engine_exit fail_emulation(struct kvm_cpu *c)
 		c,
 		"KVM cannot emulate an instruction%s%s: this host's KVM does not fit the guest; "
 		"try --engine soft",
-		n ? ", one of the bytes" : "", bytes);
+		n ? " that begins" : "", bytes);
 }
 
 static enum engine_exit fail_internal(struct kvm_cpu *c)
