@@ -5,10 +5,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
+#include <x86intrin.h>
 #include <cmocka.h>
 
 #include "engine/soft/engine.h"
 #include "far_guest.h"
+#include "host/host.h"
 
 #define RING3   (3 << SEG_DPL_SHIFT)
 #define AT_DATA 0x20000
@@ -312,6 +315,33 @@ static void the_tsc_moves_with_its_adjustment(void **state)
 	assert_true((int32_t)g.s.gpr[CPU_RDX] < 0);
 }
 
+GUEST(rdtsc, 64, "rdtsc; hlt");
+
+static uint64_t guest_tsc(void)
+{
+	g.s.rip = AT_CODE;
+	assert_int_equal(RUN(rdtsc), -1);
+	return g.s.gpr[CPU_RAX] | g.s.gpr[CPU_RDX] << 32;
+}
+
+/* The machine's clock stands still between the two, as in a pause. */
+static void the_tsc_stands_still_with_the_machine(void **state)
+{
+	const uint64_t slept = 30 * g.m->tsc_khz;
+	uint64_t before, first, second;
+
+	guest_long(&g);
+	before = __rdtsc();
+	first = guest_tsc();
+	usleep(30000);
+	clock_step(&g.m->clock, 1);
+	second = guest_tsc();
+	assert_true(second >= first);
+	assert_true(second - first <= __rdtsc() - before - slept);
+	/* Saved and loaded it goes on from there. */
+	assert_true(guest_tsc() > second);
+}
+
 GUEST(swap, 64, "swapgs; rdgsbase %rax; wrfsbase %rbx; mov %fs:(0), %ecx; hlt");
 GUEST(wrfs, 64, "wrfsbase %rbx; hlt");
 
@@ -398,17 +428,18 @@ GUEST(clock_page, 64, "wrmsr; rdtsc; hlt");
 /* The clock page as a guest computes with it. */
 static void the_clock_page_tells_the_time(void **state)
 {
-	uint64_t tsc, delta, ns;
+	uint64_t tsc, delta, ns, now;
 	int8_t shift;
 
 	guest_long(&g);
 	clock_step(&g.m->clock, 5000000000);
+	now = clock_now(&g.m->clock);
 	g.s.gpr[CPU_RCX] = 0x4b564d01;
 	g.s.gpr[CPU_RAX] = AT_DATA | 1;
 	assert_int_equal(RUN(clock_page), -1);
 	assert_int_equal(guest_get(&g, AT_DATA, 4) & 1, 0);
 	assert_true(guest_get(&g, AT_DATA, 4) != 0);
-	assert_int_equal(guest_get(&g, AT_DATA + 16, 8), 5000000000);
+	assert_int_equal(guest_get(&g, AT_DATA + 16, 8), now);
 	assert_int_equal(guest_get(&g, AT_DATA + 29, 1), 1);
 	/* One second's worth of TSC is one second. */
 	tsc = guest_get(&g, AT_DATA + 8, 8);
@@ -424,7 +455,7 @@ static void the_clock_page_tells_the_time(void **state)
 	g.s.rip = AT_CODE2;
 	guest_set(&g, AT_CODE2, 1, 0xf4);
 	assert_int_equal(guest_run(&g), ENGINE_EXIT_HALT);
-	assert_int_equal(guest_get(&g, AT_DATA + 16, 8), 6000000000);
+	assert_int_equal(guest_get(&g, AT_DATA + 16, 8), now + 1000000000);
 }
 
 static int setup(void **state)
@@ -435,7 +466,7 @@ static int setup(void **state)
 	guest_new(&g);
 	engine_soft.abilities(&wish);
 	wish.cpus = 1;
-	wish.tsc_khz = g.m->tsc_khz = 2345678;
+	wish.tsc_khz = g.m->tsc_khz = host_tsc_khz();
 	cpuid_model_make(&g.m->cpuid, &wish);
 	port.range = (struct bus_range){.base = 0x100, .len = 8, .ops = &port_ops, .name = "test"};
 	return bus_add(&g.m->pio, &port.range, &e);
@@ -459,6 +490,7 @@ int main(void)
 		cmocka_unit_test(descriptor_tables_are_loaded_and_stored),
 		cmocka_unit_test(msrs_are_kept_or_refused),
 		cmocka_unit_test(the_tsc_moves_with_its_adjustment),
+		cmocka_unit_test(the_tsc_stands_still_with_the_machine),
 		cmocka_unit_test(bases_of_fs_and_gs),
 		cmocka_unit_test(data_breakpoints_report_behind_the_access),
 		cmocka_unit_test(the_interrupt_flag_is_iopls),

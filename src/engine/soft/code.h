@@ -26,6 +26,7 @@
 
 #include <stdatomic.h>
 #include "engine/soft/soft.h"
+#include "engine/soft/times.h"
 
 struct code_page {
 	_Atomic uint64_t map;
@@ -33,24 +34,15 @@ struct code_page {
 	_Atomic uint32_t tagged; /* some TLB may have a write tag */
 };
 
-/* One moment, as the host's TSC and the machine's clock have it (pv.c). */
-struct soft_times {
-	uint64_t tsc, ns;
-	uint64_t clock;      /* the machine's clock.time then: another value tells a jump */
-	uint64_t generation; /* 0: none yet */
-};
-
 #define CODE_CHANGES 256
 
 struct soft_vm {
 	struct machine *machine;
 	uint64_t pages;
-	struct code_page *page;     /* [pages] */
-	_Atomic uint64_t epoch;     /* of the last round of taking write tags away */
-	pthread_mutex_t split;      /* serialises locked accesses that no host instruction can do */
-	pthread_mutex_t times_lock; /* times */
-	struct soft_times times;    /* what all vCPUs' clock pages are made from */
-	_Atomic int64_t tsc_offset; /* of the vCPUs, unless the guest has set one apart */
+	struct code_page *page; /* [pages] */
+	_Atomic uint64_t epoch; /* of the last round of taking write tags away */
+	pthread_mutex_t split;  /* serialises locked accesses that no host instruction can do */
+	struct soft_times times;
 	/* The last pages with code that were written, and how many there were ever. */
 	_Atomic uint32_t changed[CODE_CHANGES];
 	_Atomic uint64_t changes;

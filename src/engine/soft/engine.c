@@ -68,7 +68,7 @@ static int vm_open(struct machine *m, struct err *e)
 	}
 	pthread_mutex_init(&vm->split, NULL);
 	pthread_mutex_init(&vm->changes_lock, NULL);
-	pthread_mutex_init(&vm->times_lock, NULL);
+	times_open(&vm->times);
 	if (flat_views_open(vm, e) < 0) {
 		int rc = e ? -e->code : -ENOMEM;
 
@@ -94,7 +94,7 @@ static void vm_close(struct machine *m)
 	m->engine_data = NULL;
 	pthread_mutex_destroy(&vm->split);
 	pthread_mutex_destroy(&vm->changes_lock);
-	pthread_mutex_destroy(&vm->times_lock);
+	times_close(&vm->times);
 	flat_views_close(vm);
 	free(vm->page);
 	free(vm);

@@ -2,10 +2,8 @@
  * What KVM's guests expect of their host, in software: clock, steal time, end of interrupt without an
  * exit.  Structures and MSRs as Linux Documentation/virt/kvm/x86/msr.rst defines them.
  *
- * The clock.  A vCPU's page says: at TSC a the machine's time was b, the TSC's scale is c.  With the
- * "stable" flag guests compare times of different vCPUs directly, so all pages must be made from one
- * pair of times.  soft_vm keeps that pair; it is renewed only when the machine's clock has jumped, that
- * is when it was paused: then all vCPUs come through pv_resumed() before they execute guest code.
+ * The clock.  A vCPU's page says: at TSC a the machine's time was b, the TSC's scale is c.  Where a and b
+ * come from, and when they change, is told in times.h.
  *
  * Steal time.  While it should run, a vCPU's thread uses processor time; what is missing to the time
  * that has passed, others got.  Added up when a vCPU leaves the engine, and on interrupts every 10 ms.
@@ -18,7 +16,6 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include <x86intrin.h>
 
 #include "base/loop.h"
 #include "engine/soft/code.h"
@@ -83,31 +80,10 @@ static void scale(uint64_t khz, uint32_t *mul, int8_t *shift)
 	*mul = hz ? (uint32_t)(((unsigned __int128)1000000000ull << 32) / hz) : 0;
 }
 
-/* The pair of times in force; renewed when the machine's clock has jumped. */
-static struct soft_times times_now(struct soft_cpu *c)
-{
-	struct soft_vm *vm = c->vm;
-	struct soft_times *t = &vm->times, out;
-	uint64_t clock = atomic_load(&c->machine->clock.time);
-
-	pthread_mutex_lock(&vm->times_lock);
-	if (t->generation == 0 || t->clock != clock) {
-		uint64_t before = __rdtsc();
-
-		t->ns = clock_now(&c->machine->clock);
-		t->tsc = before + (__rdtsc() - before) / 2;
-		t->clock = clock;
-		t->generation++;
-	}
-	out = *t;
-	pthread_mutex_unlock(&vm->times_lock);
-	return out;
-}
-
 static void clock_publish(struct soft_cpu *c)
 {
 	gpa_t gpa = c->pv_system_time & ~PV_ENABLE;
-	struct soft_times t = times_now(c);
+	struct times_pair t = times_pair(c);
 	struct pv_clock_page *p;
 
 	if (c->pv_times == t.generation && c->pv_tsc_offset == c->tsc_offset)
@@ -176,6 +152,7 @@ static void steal_publish(struct soft_cpu *c)
 
 void pv_resumed(struct soft_cpu *c)
 {
+	times_resumed(c);
 	if (c->pv_system_time & PV_ENABLE)
 		clock_publish(c);
 	if (c->pv_steal_time & PV_ENABLE)
@@ -184,6 +161,7 @@ void pv_resumed(struct soft_cpu *c)
 
 void pv_leaves(struct soft_cpu *c)
 {
+	times_left(c);
 	if (c->pv_steal_time & PV_ENABLE)
 		steal_publish(c);
 }

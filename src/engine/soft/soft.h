@@ -195,6 +195,7 @@ struct soft_cpu {
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
 	uint64_t pat, tsc_aux, tsc_adjust, misc_enable;
 	int64_t tsc_offset; /* guest TSC = host TSC + offset */
+	uint64_t tsc_held;  /* how much of the times' held it has taken back (times.h) */
 	uint64_t mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
 	uint64_t pv_wall_clock, pv_system_time, pv_async_pf, pv_steal_time, pv_eoi, pv_poll_control;
 	uint8_t shadow; /* interrupts held off for one instruction: STI (1), MOV SS (2: also #DB) */
@@ -302,7 +303,7 @@ void pv_kick(struct soft_cpu *c,
 bool pv_kicked(struct soft_cpu *c); /* takes such a kick: HLT ends */
 int pv_msr_read(struct soft_cpu *c, uint32_t msr, uint64_t *value); /* -ENOENT: not one of pv's */
 int pv_msr_write(struct soft_cpu *c, uint32_t msr, uint64_t value); /* -EINVAL: #GP */
-void pv_resumed(struct soft_cpu *c);  /* before running after a wait: steal time */
+void pv_resumed(struct soft_cpu *c);  /* before running after a wait: clock, steal time */
 void pv_leaves(struct soft_cpu *c);   /* before waiting or parking */
 void pv_accepted(struct soft_cpu *c); /* an interrupt was accepted: offer PV EOI */
 void pv_eoi_poll(struct soft_cpu *c); /* before looking for interrupts: did the guest take it? */

@@ -1,6 +1,5 @@
 /* The engine-neutral processor state, from and to the software engine's. */
 #include <string.h>
-#include <x86intrin.h>
 
 #include "engine/soft/code.h"
 #include "engine/soft/flags.h"
@@ -62,7 +61,7 @@ int soft_state_get(struct vcpu *v, struct cpu_state *out, struct err *e)
 	memcpy(out->gpr, c->gpr, sizeof(out->gpr));
 	out->rip = c->rip;
 	out->rflags = flags_get(c);
-	out->tsc = __rdtsc() + (uint64_t)c->tsc_offset;
+	out->tsc = times_tsc(c);
 	out->interrupt_shadow = c->shadow;
 	out->nmi_pending = !!(atomic_load(&v->requests) & VCPU_REQ_NMI);
 	out->sipi_vector = atomic_load(&v->sipi_vector);
@@ -115,24 +114,6 @@ static uint8_t privilege(const struct soft_cpu *c)
 	return c->eflags & FLAG_VM ? 3 : SEG_DPL(c->seg[CPU_SS].attr);
 }
 
-/*
- * Processors' counters run in step.  A value that is what the VM's counter showed a moment ago comes from
- * there (start, INIT, several vCPUs that are loaded one after the other): then nothing is changed.
- */
-static int64_t offset_for(struct soft_cpu *c, uint64_t tsc)
-{
-	int64_t second = (int64_t)(c->machine->tsc_khz * 1000), offset, ahead;
-	uint64_t now = __rdtsc();
-
-	offset = atomic_load(&c->vm->tsc_offset);
-	ahead = (int64_t)(now + (uint64_t)offset - tsc);
-	if (ahead < second && ahead > -second / 100)
-		return offset;
-	offset = (int64_t)(tsc - now);
-	atomic_store(&c->vm->tsc_offset, offset);
-	return offset;
-}
-
 int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 {
 	struct soft_cpu *c = v->engine_data;
@@ -143,7 +124,7 @@ int soft_state_set(struct vcpu *v, const struct cpu_state *in, struct err *e)
 	c->gpr[SOFT_ZERO] = 0;
 	c->rip = in->rip;
 	flags_set(c, (uint32_t)in->rflags);
-	c->tsc_offset = offset_for(c, in->tsc);
+	times_tsc_set(c, in->tsc);
 	c->pv_times = 0;
 	c->cpl = privilege(c);
 	c->shadow = in->interrupt_shadow;
