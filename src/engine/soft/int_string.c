@@ -2,12 +2,13 @@
  * MOVS STOS LODS SCAS CMPS, with and without REP.  Every iteration leaves RSI, RDI and RCX as they
  * are to be, so that a fault or an interrupt in the middle restarts exactly there.
  *
- * REP MOVS and REP STOS forwards in 64-bit code go page by page through the host's memory while both
- * TLB entries are there; the first access of a page, and whatever is unusual, goes one by one.
+ * REP MOVS and REP STOS forwards in 64-bit code go page by page through the host's memory; what is unusual
+ * (devices, code, watched pages, elements that cross a page) goes one by one.
  */
 #include <string.h>
 
 #include "engine/soft/int.h"
+#include "engine/soft/mmu.h"
 
 enum string_op { STR_MOVS, STR_STOS, STR_LODS, STR_SCAS, STR_CMPS };
 
@@ -93,10 +94,13 @@ static void op_string(struct soft_cpu *c, const struct op *op)
 
 static uint8_t *host_at(struct soft_cpu *c, gva_t va, bool write)
 {
-	struct tlb_entry *e = tlb_entry(c, va);
+	const struct tlb_entry *e = tlb_entry(c, va);
 
-	if ((va & PAGE_MASK) != (write ? e->write : e->read))
-		return NULL;
+	if ((va & PAGE_MASK) != (write ? e->write : e->read)) {
+		mmu_touch(c, va, write ? MMU_WRITE : MMU_READ, c->cpl == 3);
+		if ((va & PAGE_MASK) != (write ? e->write : e->read))
+			return NULL;
+	}
 	return (uint8_t *)(e->addend + va);
 }
 
@@ -134,17 +138,19 @@ static uint64_t in_bulk(struct soft_cpu *c, const struct op *op, uint64_t count)
 {
 	gva_t di = c->gpr[CPU_RDI], si = c->gpr[CPU_RSI] + c->seg_base[op->seg];
 	uint64_t n = MIN(count, (PAGE_SIZE - (di & ~PAGE_MASK)) / op->size);
-	uint8_t *to = host_at(c, di, true), *from;
+	uint8_t *from = NULL, *to;
 
-	if (to == NULL)
+	/* The source first, as by hand; both may want the same entry of the TLB. */
+	if (op->n == STR_MOVS) {
+		n = MIN(n, (PAGE_SIZE - (si & ~PAGE_MASK)) / op->size);
+		if (n == 0 || (from = host_at(c, si, false)) == NULL)
+			return 0;
+	}
+	if (n == 0 || (to = host_at(c, di, true)) == NULL)
 		return 0;
 	if (op->n == STR_STOS) {
 		fill(to, c->gpr[CPU_RAX], op->size, n);
 	} else {
-		n = MIN(n, (PAGE_SIZE - (si & ~PAGE_MASK)) / op->size);
-		from = host_at(c, si, false);
-		if (from == NULL || n == 0)
-			return 0;
 		copy(to, from, op->size, n);
 		c->gpr[CPU_RSI] += n * op->size;
 	}
