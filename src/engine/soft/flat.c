@@ -9,11 +9,12 @@
 #include "engine/soft/mmu.h"
 #include "engine/soft/native.h"
 
-#define PART       16384ull /* bytes of a table that are opened at once: 8 MiB of guest addresses */
-#define FILLS      16384    /* entries that are remembered until everything is dropped */
-#define SPACES_MAX 8u       /* Linux uses six PCIDs */
-#define HOST_SPACE (100ull << 40) /* bytes of host addresses that all vCPUs' windows may take */
-#define AROUND     8 /* pages that are looked at on either side of one that is filled */
+#define PART         16384ull /* bytes of a table that are opened at once: 8 MiB of guest addresses */
+#define FILLS        16384    /* entries that are remembered until everything is dropped */
+#define SPACES_MAX   8u       /* Linux uses six PCIDs */
+#define HOST_SPACE   (100ull << 40) /* bytes of host addresses that all vCPUs' windows may take */
+#define JUMPS_LISTED 1024
+#define AROUND       8 /* pages that are looked at on either side of one that is filled */
 
 /* An entry that is not FLAT_MISS, unless it was dropped meanwhile. */
 struct fill {
@@ -27,19 +28,27 @@ struct fills {
 	struct fill fill[FILLS];
 };
 
+/* Translated code by guest address; the supervisor windows of all spaces share one. */
+struct jumps {
+	struct flat_hash *hash;
+	uint64_t executed[64]; /* bloom: pages whose code is in it */
+	unsigned n;
+	uint16_t slot[JUMPS_LISTED]; /* used since it was cleared; n greater than that: any */
+	bool local;                  /* has some that isn't global */
+};
+
 struct window {
 	uint8_t *base; /* of the reservation */
-	struct flat_hash *hash;
+	struct jumps *jumps;
 	uint64_t *table;
 	uint8_t *opened; /* one bit a part */
 	struct fills local, global;
-	uint64_t executed[64]; /* bloom: pages whose code is in the hash */
-	bool hash_used;
 };
 
 /* An address space of the guest: entries of one PCID, global ones included. */
 struct space {
 	struct window window[2]; /* supervisor, user */
+	struct jumps user;
 	uint16_t pcid;
 	uint64_t used;       /* when it was last */
 	uint64_t generation; /* of the jump cache's entries */
@@ -49,11 +58,13 @@ struct flat {
 	struct space *space; /* [spaces] */
 	unsigned spaces;
 	struct space *here;
-	struct window *now; /* GS points there */
+	struct window *now;      /* GS points there */
+	struct jumps supervisor; /* its hash lies behind the vCPU's state */
 	uint64_t clock;
 };
 
-#define WINDOW_BYTES (FLAT_STATE_BYTES + sizeof(struct flat_hash) + FLAT_TABLE)
+#define FILE_BYTES   (FLAT_STATE_BYTES + sizeof(struct flat_hash))
+#define WINDOW_BYTES (FILE_BYTES + FLAT_TABLE)
 #define OPENED_BYTES (FLAT_TABLE / PART / 8)
 
 struct soft_cpu *flat_cpu_new(void)
@@ -63,11 +74,11 @@ struct soft_cpu *flat_cpu_new(void)
 
 	if (fd < 0)
 		return NULL;
-	if (ftruncate(fd, (off_t)FLAT_STATE_BYTES) < 0) {
+	if (ftruncate(fd, (off_t)FILE_BYTES) < 0) {
 		close(fd);
 		return NULL;
 	}
-	c = mmap(NULL, FLAT_STATE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	c = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (c == MAP_FAILED) {
 		close(fd);
 		return NULL;
@@ -80,7 +91,7 @@ void flat_cpu_free(struct soft_cpu *c)
 {
 	int fd = c->native.state_fd;
 
-	munmap(c, FLAT_STATE_BYTES);
+	munmap(c, FILE_BYTES);
 	close(fd);
 }
 
@@ -112,18 +123,48 @@ void flat_views_close(struct soft_vm *vm)
 	}
 }
 
-static void hash_clear(struct window *w)
+static unsigned bloom_bit(gva_t va)
 {
-	if (!w->hash_used)
-		return;
-	w->hash_used = false;
-	memset(w->executed, 0, sizeof(w->executed));
-	/* The address in slot i is one that belongs into slot i + 1: it never matches. */
-	for (uint64_t i = 0; i < FLAT_HASH_SIZE; i++)
-		w->hash->minus_rip[i] = -((i + 1) << 1 & FLAT_HASH_MASK);
+	return (unsigned)((va >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 52);
 }
 
-static bool window_open(struct soft_cpu *c, struct window *w)
+/* Zero never matches, as no other address than 0 belongs into slot 0. */
+static void slot_clear(struct jumps *j, uint64_t slot)
+{
+	j->hash->minus_rip[slot] = slot == 0 ? 1 : 0;
+}
+
+static void hash_clear(struct jumps *j)
+{
+	if (j->n > JUMPS_LISTED) {
+		memset(j->hash->minus_rip, 0, sizeof(j->hash->minus_rip));
+		slot_clear(j, 0);
+	} else {
+		for (unsigned i = 0; i < j->n; i++)
+			slot_clear(j, j->slot[i]);
+	}
+	if (j->n > 0)
+		memset(j->executed, 0, sizeof(j->executed));
+	j->n = 0;
+	j->local = false;
+}
+
+/* Forgets the code of one page. */
+static void hash_drop_page(struct jumps *j, gva_t va)
+{
+	unsigned bit = bloom_bit(va);
+	uint64_t first = (va & PAGE_MASK & FLAT_HASH_MASK) >> 1;
+
+	if (!(j->executed[bit / 64] >> bit % 64 & 1))
+		return;
+	for (uint64_t i = first; i < first + PAGE_SIZE / 2; i++) {
+		if (((-j->hash->minus_rip[i] ^ va) & PAGE_MASK) == 0)
+			slot_clear(j, i);
+	}
+}
+
+/* user: the jumps of its own; NULL: a supervisor window */
+static bool window_open(struct soft_cpu *c, struct window *w, struct jumps *user)
 {
 	void *p = mmap(NULL, WINDOW_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 	               -1, 0);
@@ -131,11 +172,14 @@ static bool window_open(struct soft_cpu *c, struct window *w)
 	if (p == MAP_FAILED)
 		return false;
 	w->base = p;
-	w->hash = (void *)(w->base + FLAT_STATE_BYTES);
-	w->table = (void *)(w->hash + 1);
-	if (mmap(w->base, FLAT_STATE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-	         c->native.state_fd, 0) == MAP_FAILED ||
-	    mprotect(w->hash, sizeof(*w->hash), PROT_READ | PROT_WRITE) < 0)
+	w->table = (void *)(w->base + FILE_BYTES);
+	if (mmap(w->base, user ? FLAT_STATE_BYTES : FILE_BYTES, PROT_READ | PROT_WRITE,
+	         MAP_SHARED | MAP_FIXED, c->native.state_fd, 0) == MAP_FAILED)
+		return false;
+	w->jumps = user ? user : &c->native.flat->supervisor;
+	if (user)
+		user->hash = (void *)(w->base + FLAT_STATE_BYTES);
+	if (user && mprotect(user->hash, sizeof(*user->hash), PROT_READ | PROT_WRITE) < 0)
 		return false;
 	w->opened = mmap(NULL, OPENED_BYTES, PROT_READ | PROT_WRITE,
 	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -143,8 +187,7 @@ static bool window_open(struct soft_cpu *c, struct window *w)
 		w->opened = NULL;
 		return false;
 	}
-	w->hash_used = true;
-	hash_clear(w);
+	slot_clear(w->jumps, 0);
 	return true;
 }
 
@@ -172,13 +215,15 @@ int flat_open(struct soft_cpu *c)
 	unsigned most = how_many(c);
 
 	c->native.flat = f;
+	f->supervisor.hash = (void *)((uint8_t *)c + FLAT_STATE_BYTES);
 	f->space = xalloc(most * sizeof(*f->space));
 	while (f->spaces < most) {
 		struct space *s = &f->space[f->spaces++];
 
 		s->pcid = (uint16_t)(f->spaces - 1);
 		s->generation = f->spaces;
-		if (!window_open(c, &s->window[0]) || !window_open(c, &s->window[1]))
+		if (!window_open(c, &s->window[0], NULL) ||
+		    !window_open(c, &s->window[1], &s->user))
 			break;
 	}
 	/* A limit of the host: with those that could be had, but for one that is half open. */
@@ -275,7 +320,7 @@ void flat_hash_clear(struct soft_cpu *c)
 	struct flat *f = c->native.flat;
 
 	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++)
-		hash_clear(window_of(f, i));
+		hash_clear(window_of(f, i)->jumps);
 }
 
 void flat_new_generation(struct soft_cpu *c)
@@ -293,7 +338,8 @@ static void flush_space(struct soft_cpu *c, struct space *s, bool keep_global)
 		drop_fills(&s->window[i].local);
 		if (!keep_global)
 			drop_fills(&s->window[i].global);
-		hash_clear(&s->window[i]);
+		if (!keep_global || i == 1 || s->window[i].jumps->local)
+			hash_clear(s->window[i].jumps);
 	}
 	s->generation = ++c->run->generations;
 }
@@ -346,20 +392,17 @@ void flat_switch(struct soft_cpu *c, uint16_t pcid, bool keep)
 	}
 	if (!keep)
 		flush_space(c, s, true);
+	/* The supervisor's jumps go along, but for what only the last address space has. */
+	if (f->supervisor.local && s != f->here)
+		hash_clear(&f->supervisor);
 	s->used = ++f->clock;
 	f->here = s;
 	c->run->generation = s->generation;
 }
 
-static unsigned bloom_bit(gva_t va)
-{
-	return (unsigned)((va >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> 52);
-}
-
 void flat_flush_page(struct soft_cpu *c, gva_t va)
 {
 	struct flat *f = c->native.flat;
-	unsigned bit = bloom_bit(va);
 
 	if (f == NULL) {
 		c->run->generation = ++c->run->generations;
@@ -371,8 +414,7 @@ void flat_flush_page(struct soft_cpu *c, gva_t va)
 
 		if (part_is_open(w, entry))
 			*entry = FLAT_MISS;
-		if (w->executed[bit / 64] >> bit % 64 & 1)
-			hash_clear(w);
+		hash_drop_page(w->jumps, va);
 		f->space[i / 2].generation = ++c->run->generations;
 	}
 	c->run->generation = f->here->generation;
@@ -496,12 +538,17 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
 
 void flat_hash_add(struct soft_cpu *c, uint64_t rip, const void *code)
 {
-	struct window *w = c->native.flat->now;
+	struct jumps *j = c->native.flat->now->jumps;
+	struct mmu_page p;
 	uint64_t slot = (rip & FLAT_HASH_MASK) >> 1;
 	unsigned bit = bloom_bit(rip);
 
-	w->hash->code[slot] = code;
-	w->hash->minus_rip[slot] = -rip;
-	w->executed[bit / 64] |= 1ull << bit % 64;
-	w->hash_used = true;
+	j->hash->code[slot] = code;
+	j->hash->minus_rip[slot] = -rip;
+	j->executed[bit / 64] |= 1ull << bit % 64;
+	if (j->n < JUMPS_LISTED)
+		j->slot[j->n] = (uint16_t)slot;
+	j->n += j->n <= JUMPS_LISTED;
+	if (!j->local && !(mmu_peek(c, rip, false, &p) && p.global))
+		j->local = true;
 }

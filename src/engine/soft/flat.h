@@ -4,7 +4,8 @@
  * A window is a piece of reserved address space for one privilege, which GS points into:
  *
  *	-STATE-HASH	the vCPU's struct soft_cpu, mapped here too: translated code reaches it by GS
- *	-HASH		struct flat_hash: translated code by guest address, for indirect jumps
+ *	-HASH		struct flat_hash: translated code by guest address, for indirect jumps; the supervisor
+ *			windows of all address spaces share one, as kernels have their code in all
  *	GS ->  0	the table: one entry of 8 bytes a guest page, 2^36 of them (bits 12..47)
  *
  * An entry is an addend: host address minus guest address.  FLAT_MISS makes any address that is
@@ -24,7 +25,7 @@
 
 #include "engine/soft/soft.h"
 
-#define FLAT_HASH_BITS 12
+#define FLAT_HASH_BITS 15
 #define FLAT_HASH_SIZE (1u << FLAT_HASH_BITS)
 /* Guest address bits that index the hash. */
 #define FLAT_HASH_MASK (((uint64_t)FLAT_HASH_SIZE - 1) << 1)
