@@ -107,6 +107,7 @@ static inline uint32_t case_code_base(const struct cpu_case *c)
 
 struct outcome {
 	struct cpu_regs out;
+	uint16_t cs, ss, ds, es, gs;
 	unsigned vector; /* of the exception at the end */
 	uint32_t error;
 	uint64_t cr2; /* #PF only */

@@ -66,11 +66,15 @@ void outcome_normalize(const struct cpu_case *c, struct outcome *o)
 		o->timeout = true;
 		return;
 	}
-	if (c->mode != CASE_64) {
+	if (c->mode != CASE_64 || o->cs != SEL_CODE64) {
 		for (unsigned i = 0; i < 16; i++)
 			o->out.gpr[i] = i < 8 ? (uint32_t)o->out.gpr[i] : 0;
 		o->out.gs_base = 0;
 	}
+	/* The kernel's way back to a program makes all null selectors 0. */
+	o->ds = o->ds < 4 ? 0 : o->ds;
+	o->es = o->es < 4 ? 0 : o->es;
+	o->gs = o->gs < 4 ? 0 : o->gs;
 	o->out.rflags &= ~(uint64_t)c->undefined;
 	/* Linux says of addresses that aren't a program's that they are present. */
 	if (o->vector == EXC_PF && o->cr2 >= USER_TOP)
@@ -91,7 +95,8 @@ void outcome_normalize(const struct cpu_case *c, struct outcome *o)
 bool outcome_equal(const struct cpu_case *c, const struct outcome *a, const struct outcome *b)
 {
 	return a->timeout == b->timeout && a->vector == b->vector && a->error == b->error &&
-	       a->cr2 == b->cr2 && memcmp(&a->out, &b->out, sizeof(a->out)) == 0;
+	       a->cr2 == b->cr2 && a->cs == b->cs && a->ss == b->ss && a->ds == b->ds &&
+	       a->es == b->es && a->gs == b->gs && memcmp(&a->out, &b->out, sizeof(a->out)) == 0;
 }
 
 bool box_equal(const struct cpu_case *c, const struct outcome *o, const struct box *a,
@@ -186,6 +191,11 @@ void outcome_print(FILE *out, const struct cpu_case *c, const struct side *x, co
 	print_u64(out, "vector", 0, o->vector, p->vector);
 	print_u64(out, "error", 0, o->error, p->error);
 	print_u64(out, "cr2", 0, o->cr2, p->cr2);
+	print_u64(out, "cs", c->cs, o->cs, p->cs);
+	print_u64(out, "ss", c->ss, o->ss, p->ss);
+	print_u64(out, "ds", c->ds, o->ds, p->ds);
+	print_u64(out, "es", c->es, o->es, p->es);
+	print_u64(out, "gs", 0, o->gs, p->gs);
 	print_u64(out, "rip", c->in.rip, a->rip, b->rip);
 	print_u64(out, "rflags", c->in.rflags, a->rflags, b->rflags);
 	for (unsigned i = 0; i < 16; i++)

@@ -333,3 +333,11 @@ uint64_t gen_landing(struct rng *r, const struct cpu_case *c, unsigned len)
 	while (to >= c->in.rip && to < c->in.rip + len);
 	return to;
 }
+
+void gen_put_image(struct image *image, uint64_t linear, const void *data, unsigned len)
+{
+	uint64_t at = linear - BOX_DATA;
+
+	if (at < sizeof(image->data) && len <= sizeof(image->data) - at)
+		memcpy(image->data + at, data, len);
+}

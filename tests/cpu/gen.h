@@ -29,6 +29,10 @@ bool gen_encode(struct rng *r, const struct form *f, enum case_mode mode, enum i
 bool gen_aim(struct rng *r, struct cpu_case *c, uint8_t *bytes, struct insn *n);
 /* Linear address of a memory operand. */
 uint64_t gen_address(const struct cpu_case *c, const struct insn *n, const ZydisDecodedOperand *o);
+/* Writes where the linear address is in the box's data; elsewhere nothing. */
+void gen_put_image(struct image *image, uint64_t linear, const void *data, unsigned len);
+/* segment.c: what CLASS_SEGMENT's operands hold. */
+void gen_segment(struct rng *r, struct cpu_case *c, const struct insn *n, struct image *image);
 /* An offset in CS where the box's code is INT3, outside of [c->in.rip, c->in.rip + len). */
 uint64_t gen_landing(struct rng *r, const struct cpu_case *c, unsigned len);
 

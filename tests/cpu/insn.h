@@ -21,7 +21,8 @@ enum insn_class {
 	CLASS_ATOMIC, /* XCHG, XADD, CMPXCHG..., and whatever takes a LOCK prefix */
 	CLASS_STACK,
 	CLASS_FLOW,
-	CLASS_TRAP, /* always an exception in ring 3 */
+	CLASS_SEGMENT, /* loads of segment registers, far jumps, looks at descriptors */
+	CLASS_TRAP,    /* always an exception in ring 3 */
 	CLASS_BCD,
 	CLASS_X87,
 	CLASS_MMX,

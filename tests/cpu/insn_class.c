@@ -133,18 +133,22 @@ static const struct {
 	/* Not the same here and there, or not in a case's reach */
 	{ZYDIS_MNEMONIC_SYSEXIT, CLASS_NONE}, /* vendors differ */
 	{ZYDIS_MNEMONIC_CPUID, CLASS_NONE},
-	{ZYDIS_MNEMONIC_IRET, CLASS_NONE},
-	{ZYDIS_MNEMONIC_IRETD, CLASS_NONE},
-	{ZYDIS_MNEMONIC_IRETQ, CLASS_NONE},
+	{ZYDIS_MNEMONIC_IRET, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_IRETD, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_IRETQ, CLASS_SEGMENT},
 	{ZYDIS_MNEMONIC_RDFSBASE, CLASS_NONE},
 	{ZYDIS_MNEMONIC_WRFSBASE, CLASS_NONE},
 	{ZYDIS_MNEMONIC_XGETBV, CLASS_NONE},
 	{ZYDIS_MNEMONIC_XSETBV, CLASS_TRAP},
-	{ZYDIS_MNEMONIC_LDS, CLASS_NONE},
-	{ZYDIS_MNEMONIC_LES, CLASS_NONE},
+	{ZYDIS_MNEMONIC_LDS, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_LAR, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_LSL, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_VERR, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_VERW, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_LES, CLASS_SEGMENT},
 	{ZYDIS_MNEMONIC_LFS, CLASS_NONE},
-	{ZYDIS_MNEMONIC_LGS, CLASS_NONE},
-	{ZYDIS_MNEMONIC_LSS, CLASS_NONE},
+	{ZYDIS_MNEMONIC_LGS, CLASS_SEGMENT},
+	{ZYDIS_MNEMONIC_LSS, CLASS_SEGMENT},
 	{ZYDIS_MNEMONIC_INT1, CLASS_NONE}, /* hosts of virtual machines differ about RIP */
 };
 
@@ -280,13 +284,27 @@ static bool special_operands(const struct insn *n, bool *segment)
 	return control;
 }
 
+static bool uses_fs(const struct insn *n)
+{
+	for (unsigned i = 0; i < n->i.operand_count_visible; i++)
+		if (n->op[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    n->op[i].reg.value == ZYDIS_REGISTER_FS)
+			return true;
+	return false;
+}
+
 static enum insn_class full_class(const struct insn *n)
 {
 	enum insn_class class = insn_class(&n->i);
 	bool segment, control = special_operands(n, &segment);
 
+	if (uses_fs(n))
+		return CLASS_NONE; /* the C library's */
 	if (segment || n->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
-		return CLASS_NONE;
+		return class == CLASS_TRAP || n->i.meta.category == ZYDIS_CATEGORY_SYSCALL ||
+		                       n->i.meta.category == ZYDIS_CATEGORY_SYSRET
+		               ? CLASS_NONE
+		               : CLASS_SEGMENT;
 	if (control)
 		return CLASS_TRAP;
 	if (has_floats(n)) {

@@ -87,6 +87,10 @@ static void end_case(ucontext_t *u)
 	for (unsigned i = 0; i < 16; i++)
 		o->out.gpr[i] = (uint64_t)g[greg[i]];
 	o->out.rip = (uint64_t)g[REG_RIP];
+	o->cs = (uint16_t)g[REG_CSGSFS];
+	o->ss = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
+	/* 64-bit programs don't use these, so nobody has touched them on the way here. */
+	asm("mov %%ds, %0\n\tmov %%es, %1\n\tmov %%gs, %2" : "=r"(o->ds), "=r"(o->es), "=r"(o->gs));
 	o->out.rflags = (uint64_t)g[REG_EFL];
 	o->vector = (unsigned)g[REG_TRAPNO];
 	o->error = (uint32_t)g[REG_ERR];
@@ -164,7 +168,6 @@ static int set_ldt(void)
 			.seg_32bit = !!(s->attr & SEG_DB),
 			.contents = s->attr >> 2 & 3,
 			.read_exec_only = !(s->attr & 2),
-			.useable = 1,
 		};
 
 		if (syscall(SYS_modify_ldt, 1, &d, sizeof(d)) != 0)
@@ -226,7 +229,7 @@ __attribute__((target("fsgsbase"))) static void native_run(const struct cpu_case
 	_writegsbase_u64(c->in.gs_base);
 	asm volatile("int3" : : : "memory");
 	o->out.gs_base = _readgsbase_u64();
-	asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(0));
+	asm volatile("mov %0, %%ds\n\tmov %0, %%es\n\tmov %0, %%gs" : : "r"(0));
 }
 
 const struct executor executor_native = {

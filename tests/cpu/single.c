@@ -124,6 +124,9 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 		c->partial = true;
 		break;
+	case ZYDIS_MNEMONIC_CALL: /* a far one may have pushed before it looks at the target */
+		c->partial = n->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+		break;
 	case ZYDIS_MNEMONIC_ENTER:
 		/* Processors don't let REX.W overrule 66 here. */
 		if (n->i.raw.rex.W && (n->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
@@ -131,6 +134,11 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 		bytes[n->i.raw.imm[0].offset + 1] &= 7;
 		if (!rng_one_in(r, 8))
 			bytes[n->i.raw.imm[1].offset] &= 3;
+		break;
+	case ZYDIS_MNEMONIC_RET:
+		/* Far ones carry into the upper half of a 16-bit stack's pointer, some say. */
+		if (n->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR && n->i.raw.imm[0].size)
+			bytes[n->i.raw.imm[0].offset + 1] = 0;
 		break;
 	case ZYDIS_MNEMONIC_INT:
 		if (bytes[n->i.raw.imm[0].offset] == 0x80)
@@ -197,14 +205,6 @@ static bool mask_is_safe(const struct cpu_case *c, const struct insn *n)
 	}
 }
 
-static void put_image(struct image *image, uint64_t linear, const void *data, unsigned len)
-{
-	uint64_t at = linear - BOX_DATA;
-
-	if (at < sizeof(image->data) && len <= sizeof(image->data) - at)
-		memcpy(image->data + at, data, len);
-}
-
 /* Branch targets: INT3s of the box, or wherever a random number leads. */
 static bool land(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct insn *n,
                  struct image *image)
@@ -225,7 +225,7 @@ static bool land(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct
 				return false;
 			memcpy(bytes + n->i.raw.imm[0].offset, &rel, n->i.raw.imm[0].size / 8);
 		} else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-			put_image(image, gen_address(c, n, o), &to, o->size / 8);
+			gen_put_image(image, gen_address(c, n, o), &to, o->size / 8);
 		} else if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
 		           o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
 		           insn_gpr(o->reg.value) >= 0) {
@@ -253,7 +253,7 @@ static void put_xsave_area(struct rng *r, const struct insn *n, struct cpu_case 
 	if (rng_one_in(r, 16))
 		header[rng_below(r, 2)] ^= 1ull << (20 + rng_below(r, 40));
 	memcpy(other.in.xsave + CASE_BV, header, sizeof(header));
-	put_image(image, gen_address(c, n, &n->op[0]), other.in.xsave, CASE_XSAVE);
+	gen_put_image(image, gen_address(c, n, &n->op[0]), other.in.xsave, CASE_XSAVE);
 }
 
 /* MXCSR.MM, which only AMD's processors have, and the guest's doesn't. */
@@ -312,6 +312,8 @@ static bool is_any_fault(const struct insn *n, const struct gen_wish *w)
 
 	if (w->mode >= CASE_SEG32 && class >= CLASS_SSE)
 		return true;
+	if (n->i.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || class == CLASS_SEGMENT)
+		return true;
 	for (unsigned i = 0; i < n->i.operand_count; i++)
 		if (n->op[i].type == ZYDIS_OPERAND_TYPE_MEMORY && n->op[i].size == 80)
 			return true;
@@ -346,6 +348,9 @@ bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, str
 	if (f->prefix == 0x66 && w->mode == CASE_64 &&
 	    (w->class == CLASS_FLOW || f->mnemonic == ZYDIS_MNEMONIC_MOVSXD))
 		return false;
+	/* AMD's have no far pointers with 64-bit offsets. */
+	if (f->w && w->class == CLASS_SEGMENT && f->memory)
+		return false;
 	if (!gen_encode(r, f, w->mode, w->class, c->code, &n) || !prepare(r, c, c->code, &n) ||
 	    !insn_decode(w->mode, c->code, ZYDIS_MAX_INSTRUCTION_LENGTH, &n) ||
 	    !gen_aim(r, c, c->code, &n) || saves_too_much(c, &n) || !mask_is_safe(c, &n))
@@ -353,6 +358,8 @@ bool gen_single(struct rng *r, const struct gen_wish *w, struct cpu_case *c, str
 	c->len = n.i.length;
 	if (w->class == CLASS_FLOW && !land(r, c, c->code, &n, image))
 		return false;
+	if (w->class == CLASS_SEGMENT)
+		gen_segment(r, c, &n, image);
 	if (n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_XRSTOR64 ||
 	    n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR || n.i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64)
 		put_xsave_area(r, &n, c, image);

@@ -239,6 +239,11 @@ static void read_frame(const struct cpu_state *c, struct outcome *o)
 	memcpy(&o->out.rflags, f + 16, 8);
 	memcpy(&o->out.gpr[CPU_RSP], f + 24, 8);
 	o->out.gs_base = c->seg[CPU_GS].base;
+	memcpy(&o->cs, f + 8, 2);
+	memcpy(&o->ss, f + 32, 2);
+	o->ds = c->seg[CPU_DS].sel;
+	o->es = c->seg[CPU_ES].sel;
+	o->gs = c->seg[CPU_GS].sel;
 	memcpy(o->out.xsave, c->xsave, CASE_XSAVE);
 }
 

@@ -45,6 +45,7 @@ static const struct {
 	{"atomic", CLASS_ATOMIC, MODES_ALL, 20000},
 	{"stack", CLASS_STACK, MODES_ALL, 20000},
 	{"flow", CLASS_FLOW, MODES_ALL, 20000},
+	{"segment", CLASS_SEGMENT, MODES_ALL, 20000},
 	{"trap", CLASS_TRAP, MODES_ALL, 10000},
 	{"bcd", CLASS_BCD, MODES_ALL & ~(1u << CASE_64), 10000},
 	{"x87", CLASS_X87, MODES_ALL, 20000},
