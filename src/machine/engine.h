@@ -22,7 +22,7 @@ struct vcpu;
 enum engine_exit {
 	ENGINE_EXIT_KICK,     /* a request or a kick: look at vcpu->requests and run again */
 	ENGINE_EXIT_HALT,     /* HLT, nothing pending: wait for a request (software engines) */
-	ENGINE_EXIT_SHUTDOWN, /* triple fault */
+	ENGINE_EXIT_SHUTDOWN, /* triple fault; vcpu->fail may say more */
 	ENGINE_EXIT_DEBUG,    /* stopped by the debugger interface */
 	ENGINE_EXIT_FAIL,     /* the engine cannot go on; vcpu->fail says why */
 };

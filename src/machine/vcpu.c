@@ -185,7 +185,7 @@ static void run(struct vcpu *v)
 		v->halted_ns += wait_request(v, UINT32_MAX);
 		break;
 	case ENGINE_EXIT_SHUTDOWN:
-		crash(v, "triple fault");
+		crash(v, v->fail[0] ? v->fail : "triple fault");
 		break;
 	case ENGINE_EXIT_DEBUG:
 		crash(v, "stopped for a debugger, but there is none");

@@ -45,7 +45,7 @@ struct vcpu {
 	_Atomic uint32_t requests;
 	_Atomic uint8_t sipi_vector;
 	_Atomic uint8_t mp; /* enum cpu_mp */
-	char fail[256];     /* after ENGINE_EXIT_FAIL */
+	char fail[256];     /* after ENGINE_EXIT_FAIL, perhaps after SHUTDOWN */
 
 	/* The thread body's */
 	pthread_t thread;

@@ -90,7 +90,9 @@ static void restrict_claims(struct kvm_cpuid_entry2 *k, const struct entries *al
 	const struct kvm_cpuid_entry2 *real = find(all, k->function, k->index);
 
 	switch (k->function) {
-	case 0x80000008: /* not affected by ... */
+	case 0x80000008: /* address sizes; not affected by ... */
+		if ((k->eax & 0xff) > (real->eax & 0xff) && (real->eax & 0xff) >= 32)
+			k->eax = (k->eax & ~0xffu) | (real->eax & 0xff);
 		k->ebx &= real->ebx;
 		break;
 	case 0x80000021: /* Automatic IBRS, not affected by ... */

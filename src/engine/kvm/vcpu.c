@@ -23,7 +23,8 @@
 
 #include "engine/kvm/kvm.h"
 
-#define NO_KICK (-1)
+#define NO_KICK       (-1)
+#define RESET_CS_BASE 0xffff0000u
 
 static void on_kick(int signal)
 {
@@ -219,6 +220,18 @@ static enum engine_exit fail_internal(struct kvm_cpu *c)
 	            run->internal.ndata ? (unsigned long long)run->internal.data[0] : 0);
 }
 
+/* AMD's processors leave no state behind a triple fault, so KVM resets the vCPU then. */
+static enum engine_exit shut_down(struct kvm_cpu *c)
+{
+	struct kvm_sregs s;
+
+	if (kvm_ioctl(c->fd, KVM_GET_SREGS, &s) == 0 && s.cs.base == RESET_CS_BASE)
+		snprintf(
+			c->vcpu->fail, sizeof(c->vcpu->fail),
+			"triple fault; the processor lost its registers in it: these are a reset's");
+	return ENGINE_EXIT_SHUTDOWN;
+}
+
 /* ENGINE_EXIT_KICK: go on. */
 static enum engine_exit handle(struct kvm_cpu *c)
 {
@@ -246,7 +259,7 @@ static enum engine_exit handle(struct kvm_cpu *c)
 			return fail(c, "KVM does not reset its dirty rings");
 		return ENGINE_EXIT_KICK;
 	case KVM_EXIT_SHUTDOWN:
-		return ENGINE_EXIT_SHUTDOWN;
+		return shut_down(c);
 	case KVM_EXIT_DEBUG:
 		return ENGINE_EXIT_DEBUG;
 	case KVM_EXIT_INTERNAL_ERROR:
