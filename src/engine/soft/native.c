@@ -90,12 +90,12 @@ __attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct
 	"mov %%gs:%c[gs]+%c[self], %%rdi\n\t"                                                  \
 	"mov %%ax, %c[aflags](%%rdi)\n\t"                                                      \
 	"mov %c[host_rsp](%%rdi), %%rsp\n\t"                                                  \
-	"cmpq $0, %c[vec_dead](%%rdi)\n\t"                                                    \
-	"jne 1f\n\t"                                                                          \
+	"cmpq $0, %c[vec_live](%%rdi)\n\t"                                                    \
+	"je 1f\n\t"                                                                           \
 	"call native_vec_store\n"                                                             \
 	"1:\n\t"
 #define SPILL_OPERANDS                                                                         \
-	GPRS, NATIVE(self), NATIVE(host_rsp), NATIVE(vec_dead), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
+	GPRS, NATIVE(self), NATIVE(host_rsp), NATIVE(vec_live), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
 		[gs] "i"(FLAT_STATE)
 #define RETURN                                                                                 \
 	"movq $0, %c[host_rsp](%%rdi)\n\t"                                                     \

@@ -17,6 +17,7 @@
 #define LOAD_LOW(n)     "movaps 16*" #n "+%c[low](%%r14), %%xmm" #n "\n\t"
 #define LOAD_LOW_VEX(n) "vmovaps 16*" #n "+%c[low](%%r14), %%xmm" #n "\n\t"
 #define LOAD_HIGH(n)    "vinsertf128 $1, 16*" #n "+%c[high](%%r14), %%ymm" #n ", %%ymm" #n "\n\t"
+#define OR_HIGH(n)      "vpor 16*" #n "+%c[high](%%r14), %%xmm0, %%xmm0\n\t"
 #define STORE_LOW(n)    "movaps %%xmm" #n ", 16*" #n "+%c[low](%%rdi)\n\t"
 #define STORE_HIGH(n)   "vextractf128 $1, %%ymm" #n ", 16*" #n "+%c[high](%%rdi)\n\t"
 
@@ -26,7 +27,7 @@
 	[name] "i"(offsetof(struct soft_cpu, native) + offsetof(struct soft_native, field))
 #define OPERANDS \
 	AREA(low, xmm), AREA(high, high), AREA(mxcsr, mxcsr), NATIVE(self, self), \
-	NATIVE(sse, vec_dead[NATIVE_SSE]), NATIVE(avx, vec_dead[NATIVE_AVX]), \
+	NATIVE(sse, vec_live[NATIVE_SSE]), NATIVE(avx, vec_live[NATIVE_AVX]), \
 	NATIVE(host_mxcsr, host_mxcsr), [gs] "i"(FLAT_STATE)
 
 /* Both loads go on at r15, touch no flags, and of the general registers rcx and r14. */
@@ -36,28 +37,46 @@ __attribute__((naked)) static void load_sse(void)
 		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
 		EACH(LOAD_LOW)
 		"ldmxcsr %c[mxcsr](%%r14)\n\t"
-		"movq $0, %c[sse](%%r14)\n\t"
+		"movq $1, %c[sse](%%r14)\n\t"
 		"jmp *%%r15\n\t"
 		:
 		: OPERANDS);
 }
 
+/*
+ * Upper halves that are zero, as they are nearly always in SSE code, must be so in a way that the host
+ * knows of: else each SSE instruction waits for what was in its destination.  So they are looked at.
+ */
 __attribute__((naked)) static void load_avx(void)
 {
 	asm volatile(
 		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
 		"mov %c[sse](%%r14), %%rcx\n\t"
 		"jrcxz 1f\n\t"
+		"vmovaps %%xmm0, %c[low](%%r14)\n\t"
 		"jmp 2f\n"
 		"1:\n\t"
-		EACH(LOAD_HIGH)
-		"movq $0, %c[avx](%%r14)\n\t"
-		"jmp *%%r15\n"
-		"2:\n\t"
 		EACH(LOAD_LOW_VEX)
 		"vldmxcsr %c[mxcsr](%%r14)\n\t"
-		"movq $0, %c[sse](%%r14)\n\t"
-		"jmp 1b\n\t"
+		"movq $1, %c[sse](%%r14)\n"
+		"2:\n\t"
+		"vpxor %%xmm0, %%xmm0, %%xmm0\n\t"
+		EACH(OR_HIGH)
+		"movq $1, %c[avx](%%r14)\n\t"
+		"vmovq %%xmm0, %%rcx\n\t"
+		"jrcxz 3f\n\t"
+		"jmp 5f\n"
+		"3:\n\t"
+		"vpextrq $1, %%xmm0, %%rcx\n\t"
+		"jrcxz 4f\n\t"
+		"jmp 5f\n"
+		"4:\n\t"
+		"vmovaps %c[low](%%r14), %%xmm0\n\t"
+		"jmp *%%r15\n"
+		"5:\n\t"
+		"vmovaps %c[low](%%r14), %%xmm0\n\t"
+		EACH(LOAD_HIGH)
+		"jmp *%%r15\n\t"
 		:
 		: OPERANDS);
 }
@@ -68,12 +87,12 @@ __attribute__((naked)) void native_vec_store(void)
 		"stmxcsr %c[mxcsr](%%rdi)\n\t"
 		EACH(STORE_LOW)
 		"ldmxcsr %c[host_mxcsr](%%rdi)\n\t"
-		"movq $1, %c[sse](%%rdi)\n\t"
+		"movq $0, %c[sse](%%rdi)\n\t"
 		"cmpq $0, %c[avx](%%rdi)\n\t"
-		"jne 1f\n\t"
+		"je 1f\n\t"
 		EACH(STORE_HIGH)
 		"vzeroupper\n\t"
-		"movq $1, %c[avx](%%rdi)\n"
+		"movq $0, %c[avx](%%rdi)\n"
 		"1:\n\t"
 		"ret\n\t"
 		:
@@ -85,7 +104,7 @@ void native_vec_open(struct soft_cpu *c)
 {
 	struct soft_native *n = &c->native;
 
-	n->vec_dead[NATIVE_SSE] = n->vec_dead[NATIVE_AVX] = 1;
+	n->vec_live[NATIVE_SSE] = n->vec_live[NATIVE_AVX] = 0;
 	n->vec_load[NATIVE_SSE] = load_sse;
 	n->vec_load[NATIVE_AVX] = load_avx;
 	n->host_mxcsr = MXCSR_INIT;

@@ -154,7 +154,7 @@ struct soft_native {
 	uint64_t page_mask, low_mask[5], page_low, cross_mask, hash_mask;
 	void (*exit)(void), (*fallback)(void);
 	/* Vector registers, by enum native_vec */
-	uint64_t vec_dead[2];      /* 0: they are in the host's registers */
+	uint64_t vec_live[2];      /* 1: they are in the host's registers */
 	uint64_t vec_off[2];       /* 0: instructions are allowed */
 	void (*vec_load[2])(void); /* goes on at r15 */
 	uint32_t host_mxcsr;

@@ -16,7 +16,6 @@ enum fix_kind {
 	FIX_CROSS,    /* a misaligned access: `to` says how large, and by which register */
 	FIX_LINK,     /* to offset `to` of the same page */
 	FIX_TAKEN,    /* the same, but looks for requests first */
-	FIX_VECTOR,   /* vector registers are not in the host's: `to` is an enum native_vec */
 	FIX_FAR,      /* to offset `to` from the page's start, in another page */
 };
 
@@ -32,7 +31,7 @@ struct translation {
 	struct native *n;
 	struct block *b;
 	struct assembly e;
-	uint8_t *near;
+	uint8_t *far, *near;
 	unsigned offset; /* of the block in its page */
 	unsigned i;      /* the op at work */
 	ZydisDecodedInstruction insn[BLOCK_OPS];
@@ -43,9 +42,11 @@ struct translation {
 	struct fix fix[FIXES_MAX];
 	unsigned fixes;
 	size_t first_site;
-	/* Vector registers that are in the host's for sure, at work and at each op: 0, or 1 + enum
-	 * native_vec. */
-	uint8_t live, live_at[BLOCK_OPS + 1];
+	/* Vector registers that the block uses: all below their number in enum native_vec; the last op
+	 * that does. */
+	unsigned vec, vec_last;
+	uint8_t *vec_missing; /* rel32 of the jump that is taken when they are not in the host's, */
+	uint8_t *vec_there;   /* and where it goes on */
 	/* Of the op at work */
 	struct recode recode;
 	unsigned temps; /* of the translator's registers, how many are in use */
@@ -121,8 +122,10 @@ void trans_cross(struct translation *t, const struct fix *f);
 /* trans_vec.c */
 
 bool trans_vector(struct translation *t);
-/* Out of line, for FIX_VECTOR. */
-void trans_vector_load(struct translation *t, const struct fix *f);
+/* What a block with vector instructions needs before its entry, at it, and out of line. */
+void trans_vector_before(struct translation *t);
+void trans_vector_entry(struct translation *t);
+void trans_vector_load(struct translation *t);
 /* The way back from the interpreter to op i; returns where it begins. */
 const uint8_t *trans_vector_back(struct translation *t, unsigned i);
 

@@ -1,10 +1,19 @@
 /*
  * Vector instructions go through as they are, on the guest's vector registers in the host's
- * (native_vec.c).  The first one in a block looks whether they are there, and so does
- * the way back from the interpreter, where they are not.
+ * (native_vec.c).  A block that has some looks at its entry whether they are there and may be used; on
+ * the way back from the interpreter they are not there.  The look is a jump that is not taken:
+ *
+ *	1: jmp	out of line
+ *	far...
+ *	near:	nop
+ *	mov	%gs:vec_live, %rcx
+ *	jrcxz	1b
  */
 #include "engine/soft/trans.h"
 #include "engine/soft/vec.h"
+
+/* Of the registers that the block uses. */
+#define VECTOR(field) (NATIVE(field) + 8 * ((int32_t)t->vec - 1))
 
 /* Vector instructions whose operands don't show it. */
 static bool is_silent(const ZydisDecodedInstruction *z)
@@ -43,13 +52,13 @@ static bool is_vector(const ZydisDecodedOperand *o)
  * Vector and general registers, an ordinary memory operand whose size is a power of two.  LDMXCSR is not
  * among them: the host's MXCSR may have more bits than the guest's.
  */
-static bool operands_plain(const struct translation *t)
+static bool operands_plain(const struct translation *t, unsigned i)
 {
-	const ZydisDecodedInstruction *z = &t->insn[t->i];
+	const ZydisDecodedInstruction *z = &t->insn[i];
 	bool vector = is_silent(z);
 
 	for (unsigned k = 0; k < z->operand_count; k++) {
-		const ZydisDecodedOperand *o = &t->operand[t->i][k];
+		const ZydisDecodedOperand *o = &t->operand[i][k];
 		unsigned n, size = o->size / 8;
 
 		vector |= is_vector(o);
@@ -94,56 +103,77 @@ static bool wants_alignment(const ZydisDecodedInstruction *z, const ZydisDecoded
 	}
 }
 
-/* Makes sure that the registers are there. */
-static void need(struct translation *t, enum native_vec v)
+static bool is_vex(const ZydisDecodedInstruction *z)
 {
-	uint8_t *there;
-
-	if (t->live > v)
-		return;
-	asm_load_gs(&t->e, HOST_RCX, NATIVE(vec_dead) + 8 * (int32_t)v);
-	there = asm_jrcxz(&t->e);
-	trans_fix(t, FIX_VECTOR, asm_jmp(&t->e), v);
-	asm_to8(there, t->e.at);
-	t->live = (uint8_t)(v + 1);
+	return z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 }
 
-void trans_vector_load(struct translation *t, const struct fix *f)
+static bool is_ours(const struct translation *t, unsigned i)
+{
+	const ZydisDecodedInstruction *z = &t->insn[i];
+
+	return (is_vex(z) || z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY) && !is_masked(z) &&
+	       vec_host_has(z) && operands_plain(t, i);
+}
+
+void trans_vector_before(struct translation *t)
+{
+	for (unsigned i = 0; i < t->b->n; i++) {
+		if (!is_ours(t, i))
+			continue;
+		t->vec = MAX(t->vec, is_vex(&t->insn[i]) ? NATIVE_AVX + 1u : NATIVE_SSE + 1u);
+		t->vec_last = i;
+	}
+	if (t->vec)
+		t->vec_missing = asm_jmp(&t->e);
+}
+
+void trans_vector_entry(struct translation *t)
+{
+	if (!t->vec)
+		return;
+	asm_load_gs(&t->e, HOST_RCX, VECTOR(vec_live));
+	asm_to8(asm_jrcxz(&t->e), t->vec_missing - 1);
+	t->vec_there = t->e.at;
+}
+
+void trans_vector_load(struct translation *t)
 {
 	struct assembly *e = &t->e;
-	int32_t v = 8 * (int32_t)f->to;
 	uint8_t *allowed;
 
-	asm_to(f->rel, e->at);
-	asm_load_gs(e, HOST_RCX, NATIVE(vec_off) + v);
+	if (!t->vec)
+		return;
+	asm_to(t->vec_missing, e->at);
+	asm_load_gs(e, HOST_RCX, VECTOR(vec_off));
 	allowed = asm_jrcxz(e);
-	trans_fix(t, FIX_FALLBACK, asm_jmp(e), f->op);
+	/* The interpreter runs all of the block, and raises what is to be raised. */
+	asm_mov_u64(e, HOST_R15, (uint64_t)t->b->op);
+	asm_mov_u32(e, HOST_R14, t->offset);
+	asm_jmp_gs(e, NATIVE(fallback));
 	asm_to8(allowed, e->at);
-	asm_lea_code(e, HOST_R15, f->rel + 4);
-	asm_jmp_gs(e, NATIVE(vec_load) + v);
+	asm_lea_code(e, HOST_R15, t->vec_there);
+	asm_jmp_gs(e, VECTOR(vec_load));
 }
 
 const uint8_t *trans_vector_back(struct translation *t, unsigned i)
 {
 	const uint8_t *at = t->e.at;
 
-	if (t->live_at[i] == 0)
+	if (!t->vec || i > t->vec_last)
 		return t->start[i];
-	/* They were allowed before the interpreter's op, which did not end the block. */
+	/* What forbids them would have ended the block. */
 	asm_lea_code(&t->e, HOST_R15, t->start[i]);
-	asm_jmp_gs(&t->e, NATIVE(vec_load) + 8 * (t->live_at[i] - 1));
+	asm_jmp_gs(&t->e, VECTOR(vec_load));
 	return at;
 }
 
 bool trans_vector(struct translation *t)
 {
 	const ZydisDecodedInstruction *z = &t->insn[t->i];
-	bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
 
-	if ((!vex && z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) || is_masked(z) ||
-	    !vec_host_has(z) || !operands_plain(t))
+	if (!is_ours(t, t->i))
 		return false;
-	need(t, vex ? NATIVE_AVX : NATIVE_SSE);
 	t->aligned = wants_alignment(z, trans_memory_of(t));
 	t->traps = vec_uses_mxcsr(z);
 	return trans_verbatim(t);

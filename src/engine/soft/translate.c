@@ -47,12 +47,10 @@ static bool try_op(struct translation *t, unsigned i)
 	uint8_t *at = t->e.at;
 	size_t sites = t->n->sites;
 	unsigned fixes = t->fixes;
-	uint8_t live = t->live;
 
 	t->i = i;
 	t->temps = 0;
 	t->aligned = t->traps = false;
-	t->live_at[i] = live;
 	t->recode = (struct recode){.insn = &t->insn[i],
 	                            .operand = t->operand[i],
 	                            .bytes = t->b->bytes + t->b->op[i].ip};
@@ -64,7 +62,6 @@ static bool try_op(struct translation *t, unsigned i)
 	t->e.at = at;
 	t->n->sites = sites;
 	t->fixes = fixes;
-	t->live = live;
 	return false;
 }
 
@@ -113,9 +110,6 @@ static void finish_fix(struct translation *t, const struct fix *f)
 		break;
 	case FIX_CROSS:
 		trans_cross(t, f);
-		break;
-	case FIX_VECTOR:
-		trans_vector_load(t, f);
 		break;
 	case FIX_TAKEN:
 		asm_to(f->rel, t->e.at);
@@ -184,7 +178,6 @@ static unsigned translate_ops(struct translation *t)
 		if (try_op(t, i))
 			continue;
 		run[runs] = i;
-		t->live = 0; /* behind the interpreter */
 		jump_at[runs++] = asm_jmp(&t->e);
 		interpreted++;
 		while (i + 1 < n && !try_op(t, i + 1)) {
@@ -216,10 +209,13 @@ static void begin(struct translation *t)
 {
 	static const uint8_t nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
 
+	trans_vector_before(t);
+	t->far = t->e.at;
 	asm_lea(&t->e, HOST_R15, HOST_R15, HOST_NONE, 0, -(int32_t)t->offset, true);
 	asm_store_gs(&t->e, NATIVE(page_rip), HOST_R15);
 	t->near = t->e.at;
 	asm_bytes(&t->e, nop5, sizeof(nop5));
+	trans_vector_entry(t);
 }
 
 static void give_up(struct translation *t, size_t ops_used)
@@ -236,12 +232,12 @@ void native_translate(struct soft_cpu *c, struct block *b)
 	struct translation *t = &work;
 	struct native *n = c->native.code;
 	size_t ops_used = n->ops_used;
-	uint8_t *far = n->rw + align_up(n->used, 16), *out;
+	uint8_t *start = n->rw + align_up(n->used, 16), *out;
 	struct native_block *nb;
 	unsigned gain;
 
 	*t = (struct translation){.c = c, .n = n, .b = b, .offset = b->gpa & ~PAGE_MASK};
-	t->e = (struct assembly){.at = far, .end = n->rw + NATIVE_CODE};
+	t->e = (struct assembly){.at = start, .end = n->rw + NATIVE_CODE};
 	t->first_site = n->sites;
 	decode(t);
 	begin(t);
@@ -250,6 +246,7 @@ void native_translate(struct soft_cpu *c, struct block *b)
 		fallback_stub(t, n->site[i].op);
 	for (unsigned i = 0; i < t->fixes; i++)
 		finish_fix(t, &t->fix[i]);
+	trans_vector_load(t);
 	out = t->e.at;
 	trans_address(t, t->offset);
 	trans_leave(t, NATIVE_SITE_NONE);
@@ -262,9 +259,9 @@ void native_translate(struct soft_cpu *c, struct block *b)
 		n->site[i].stub = trans_offset(t, t->stub[n->site[i].op]);
 	nb = (struct native_block *)((uint8_t *)n->ops + n->ops_used);
 	n->ops_used += align_up(sizeof(*nb), 64);
-	*nb = (struct native_block){trans_offset(t, far), trans_offset(t, t->near),
+	*nb = (struct native_block){trans_offset(t, t->far), trans_offset(t, t->near),
 	                            trans_offset(t, out)};
-	n->bytes += (uint64_t)(t->e.at - far);
+	n->bytes += (uint64_t)(t->e.at - start);
 	n->used = trans_offset(t, t->e.at);
 	native_install(c, b, nb);
 }
