@@ -65,6 +65,7 @@ static void others_drop(struct soft_cpu *c)
 		if (o == NULL || o == c || !atomic_load(&o->run->inside))
 			continue;
 		atomic_fetch_or(&m->vcpu[i].requests, VCPU_REQ_ENGINE);
+		native_poke(o);
 		while (atomic_load(&o->run->inside) && atomic_load(&o->run->ack) < epoch) {
 			code_serve(c);
 			sched_yield();
@@ -96,8 +97,11 @@ static void changed(struct soft_vm *vm, uint32_t page)
 	vm->changed[vm->changes % CODE_CHANGES] = page;
 	atomic_fetch_add(&vm->changes, 1);
 	pthread_mutex_unlock(&vm->changes_lock);
-	for (unsigned i = 0; i < m->cpus; i++)
+	for (unsigned i = 0; i < m->cpus; i++) {
 		atomic_fetch_or(&m->vcpu[i].requests, VCPU_REQ_ENGINE);
+		if (m->vcpu[i].engine_data != NULL)
+			native_poke(m->vcpu[i].engine_data);
+	}
 }
 
 bool code_written(struct soft_vm *vm, uint32_t page, unsigned offset, unsigned len)

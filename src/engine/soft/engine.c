@@ -220,6 +220,7 @@ static void vcpu_kick(struct vcpu *v)
 
 	atomic_store(&c->run->kicked, true);
 	atomic_fetch_or(&v->requests, VCPU_REQ_ENGINE);
+	native_poke(c);
 }
 
 static void put_native(struct machine *m, struct json *j)

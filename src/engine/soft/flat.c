@@ -187,6 +187,7 @@ static bool window_open(struct soft_cpu *c, struct window *w, struct jumps *user
 		w->opened = NULL;
 		return false;
 	}
+	w->jumps->hash->code[0] = c->native.exit;
 	slot_clear(w->jumps, 0);
 	return true;
 }
@@ -543,6 +544,8 @@ void flat_hash_add(struct soft_cpu *c, uint64_t rip, const void *code)
 	uint64_t slot = (rip & FLAT_HASH_MASK) >> 1;
 	unsigned bit = bloom_bit(rip);
 
+	if (slot == 0)
+		return;
 	j->hash->code[slot] = code;
 	j->hash->minus_rip[slot] = -rip;
 	j->executed[bit / 64] |= 1ull << bit % 64;

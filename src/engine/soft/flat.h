@@ -33,6 +33,10 @@
 #define FLAT_MISS      0x4000000000000000ull
 #define FLAT_TABLE     (1ull << 39) /* bytes */
 
+/*
+ * Slot 0 is never used, and leads out of translated code: with a mask of 0 in place of FLAT_HASH_MASK every
+ * jump that looks its target up leaves (native_poke()).
+ */
 struct flat_hash {
 	uint64_t minus_rip[FLAT_HASH_SIZE]; /* minus the guest address */
 	const void *code[FLAT_HASH_SIZE];

@@ -43,6 +43,11 @@ __attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct
 		"sub $8, %%rsp\n\t"
 		"mov %%rsp, %c[host_rsp](%%rdi)\n"
 		"1:\n\t"
+		"mov %c[requests](%%rdi), %%rax\n\t"
+		"cmpl $0, (%%rax)\n\t"
+		"je 2f\n\t"
+		"movq $0, %c[hash_mask](%%rdi)\n" /* native_poke(): it may be us who want something */
+		"2:\n\t"
 		"mov %c[ptr](%%rsi), %%rax\n\t"
 		"mov %%rax, %c[target](%%rdi)\n\t"
 		"mov %c[block_rip](%%rdi), %%r15\n\t"
@@ -64,7 +69,8 @@ __attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct
 		"mov %c[g7](%%rdi), %%rdi\n\t"
 		"jmp *%%gs:%c[gs]+%c[target]\n\t"
 		:
-		: GPRS, NATIVE(host_rsp), NATIVE(target), [ptr] "i"(offsetof(struct op, ptr)),
+		: GPRS, NATIVE(host_rsp), NATIVE(target), NATIVE(hash_mask),
+		  [requests] "i"(offsetof(struct soft_cpu, requests)), [ptr] "i"(offsetof(struct op, ptr)),
 		  [block_rip] "i"(offsetof(struct soft_cpu, block_rip)),
 		  [aflags] "i"(offsetof(struct soft_cpu, aflags)),
 		  [gs] "i"(FLAT_STATE));
@@ -116,6 +122,15 @@ __attribute__((naked)) static void native_exit(void)
 	             : SPILL_OPERANDS, NATIVE(site), [rip] "i"(offsetof(struct soft_cpu, rip)),
 	               [run] "i"(offsetof(struct soft_cpu, run)),
 	               [again] "i"(offsetof(struct soft_run, again)));
+}
+
+/* The same with NATIVE_SITE_HASH; r14 is free. */
+__attribute__((naked)) static void native_exit_hash(void)
+{
+	asm volatile("mov %[hash], %%r14d\n\t"
+	             "jmp *%%gs:%c[gs]+%c[exit]\n\t"
+	             :
+	             : [hash] "i"(NATIVE_SITE_HASH), NATIVE(exit), [gs] "i"(FLAT_STATE));
 }
 
 /* r15: the op, r14: offset of its block in the page. */
@@ -190,6 +205,7 @@ void native_open(struct soft_cpu *c)
 	n->rw = n->rx = MAP_FAILED;
 	n->ops = reserve(NATIVE_OPS);
 	n->site = reserve(NATIVE_SITES * sizeof(*n->site));
+	c->native.exit = native_exit;
 	if (!map_code(n) || n->ops == MAP_FAILED || n->site == MAP_FAILED || flat_open(c) < 0) {
 		free_native(n);
 		return;
@@ -203,7 +219,7 @@ void native_open(struct soft_cpu *c)
 	c->native.page_low = ~PAGE_MASK;
 	c->native.cross_mask = PAGE_SIZE;
 	c->native.hash_mask = FLAT_HASH_MASK;
-	c->native.exit = native_exit;
+	c->native.exit_hash = native_exit_hash;
 	c->native.fallback = native_fallback;
 	native_vec_open(c);
 	c->native.code = n;

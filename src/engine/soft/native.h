@@ -19,6 +19,7 @@
 #ifndef ENGINE_SOFT_NATIVE_H
 #define ENGINE_SOFT_NATIVE_H
 
+#include "engine/soft/flat.h"
 #include "engine/soft/run.h"
 
 #define NATIVE_CODE  (64 * MIB)
@@ -72,6 +73,19 @@ void native_translate(struct soft_cpu *c, struct block *b);
 /* Code was made: it becomes the way into the block. */
 void native_install(struct soft_cpu *c, struct block *b, struct native_block *nb);
 bool native_is_full(const struct native *n);
+/* After a request was raised: translated code leaves at its next jump that is not a link.  Any thread. */
+static inline void native_poke(struct soft_cpu *c)
+{
+	__atomic_store_n(&c->native.hash_mask, 0, __ATOMIC_RELEASE);
+}
+
+/* Before requests are looked at. */
+static inline void native_poked(struct soft_cpu *c)
+{
+	if (__atomic_load_n(&c->native.hash_mask, __ATOMIC_RELAXED) != FLAT_HASH_MASK)
+		__atomic_exchange_n(&c->native.hash_mask, FLAT_HASH_MASK, __ATOMIC_SEQ_CST);
+}
+
 /* A block was found for where translated code left. */
 void native_link(struct soft_cpu *c, struct block *b);
 

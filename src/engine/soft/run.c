@@ -87,8 +87,10 @@ static void take_events(struct soft_cpu *c, uint32_t requests)
 static bool look_around(struct soft_cpu *c, enum engine_exit *how)
 {
 	struct soft_run *r = c->run;
-	uint32_t requests = atomic_load(c->requests);
+	uint32_t requests;
 
+	native_poked(c);
+	requests = atomic_load(c->requests);
 	if (c->shutdown) {
 		*how = ENGINE_EXIT_SHUTDOWN;
 		return true;

@@ -152,7 +152,8 @@ struct soft_native {
 	uint64_t site;     /* NATIVE_SITE_*, when it exits */
 	/* Operands of PEXT */
 	uint64_t page_mask, low_mask[5], page_low, cross_mask, hash_mask;
-	void (*exit)(void), (*fallback)(void);
+	void (*exit)(void), (*exit_hash)(void), (*fallback)(void);
+	const void *callee; /* code of an indirect call's target, during the push */
 	/* Vector registers, by enum native_vec */
 	uint64_t vec_live[2];      /* 1: they are in the host's registers */
 	uint64_t vec_off[2];       /* 0: instructions are allowed */

@@ -139,7 +139,7 @@ bool trans_jcc(struct translation *t);
 void trans_address(struct translation *t, int64_t offset);
 /* Leaves for the guest address in r15; site: NATIVE_SITE_*. */
 void trans_leave(struct translation *t, uint32_t site);
-/* Does a request wait?  Then leaves for the address in r15 (offset >= 0: for that of the page). */
+/* Does a request wait?  Then leaves for an offset from the page's start. */
 void trans_poll(struct translation *t, int64_t offset);
 /* Goes to the guest address in r15 by the hash, or leaves. */
 void trans_go_hash(struct translation *t);

@@ -17,7 +17,10 @@ void trans_leave(struct translation *t, uint32_t site)
 	asm_jmp_gs(&t->e, NATIVE(exit));
 }
 
-/* Does a request wait?  Then leaves for the address in r15 (offset >= 0: for that of the page). */
+/*
+ * Links that go backwards look for requests; jumps that look their target up need not (native_poke()).  So
+ * there is no loop without a look.
+ */
 void trans_poll(struct translation *t, int64_t offset)
 {
 	uint8_t *none;
@@ -25,8 +28,7 @@ void trans_poll(struct translation *t, int64_t offset)
 	asm_load_gs(&t->e, HOST_RCX, STATE(requests));
 	asm_load_ecx_rcx(&t->e);
 	none = asm_jrcxz(&t->e);
-	if (offset >= 0)
-		trans_address(t, offset);
+	trans_address(t, offset);
 	trans_leave(t, NATIVE_SITE_NONE);
 	asm_to8(none, t->e.at);
 }
@@ -133,7 +135,6 @@ bool trans_jump(struct translation *t)
 	need_canonical(t);
 	trans_leave(t, NATIVE_SITE_HASH);
 	asm_to8(hit, t->e.at);
-	trans_poll(t, -1);
 	asm_jmp_gs_index(&t->e, HASH(code), HOST_R14);
 	return true;
 }
@@ -148,7 +149,7 @@ static void push_return(struct translation *t)
 
 bool trans_call(struct translation *t)
 {
-	uint8_t *hit;
+	uint8_t *hit, *done;
 
 	if (!near_branch(t))
 		return false;
@@ -159,16 +160,21 @@ bool trans_call(struct translation *t)
 		trans_go(t, branch_target(t));
 		return true;
 	}
-	/* The target waits in native.target: the push needs all our registers. */
+	/* The push needs all our registers: target and code wait in the state. */
 	if (!indirect_target(t))
 		return false;
-	asm_store_gs(&t->e, NATIVE(target), HOST_R15);
 	hit = lookup(t);
 	need_canonical(t);
+	asm_load_gs(&t->e, HOST_RCX, NATIVE(exit_hash));
+	done = asm_jmp(&t->e);
 	asm_to8(hit, t->e.at);
+	asm_load_gs_index(&t->e, HOST_RCX, HASH(code), HOST_R14);
+	asm_to(done, t->e.at);
+	asm_store_gs(&t->e, NATIVE(callee), HOST_RCX);
+	asm_store_gs(&t->e, NATIVE(target), HOST_R15);
 	push_return(t);
 	asm_load_gs(&t->e, HOST_R15, NATIVE(target));
-	trans_go_hash(t);
+	asm_jmp_gs(&t->e, NATIVE(callee));
 	return true;
 }
 
@@ -189,7 +195,6 @@ bool trans_ret(struct translation *t)
 	trans_leave(t, NATIVE_SITE_HASH);
 	asm_to8(hit, t->e.at);
 	trans_popped(t, size);
-	trans_poll(t, -1);
 	asm_jmp_gs_index(&t->e, HASH(code), HOST_R14);
 	return true;
 }
