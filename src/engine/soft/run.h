@@ -52,7 +52,7 @@ struct jump {
 
 struct soft_run {
 	uint64_t key;          /* of valid jump cache entries */
-	uint64_t generations; /* how many there were */
+	uint64_t generations;  /* how many there were */
 	uint64_t generation;   /* bumped by TLB flushes; upper part of the key */
 	bool again;            /* the op left by op_jump(): nothing but rip changed */
 	const struct op *link; /* the direct jump that wants a link to the block at rip */
