@@ -2,7 +2,8 @@
  * Far control transfers and what goes with them: segment register instructions, calls through gates,
  * returns from interrupts, fast system calls, task switches.
  *
- * All of them end their block.  Those that change CS, CPL or mode leave by far_leave().
+ * Those that change CS, CPL, mode or flags that the dispatch loop looks at end their block and leave by
+ * far_leave(); those that only look at descriptors go on with op_next().
  */
 #ifndef ENGINE_SOFT_FAR_H
 #define ENGINE_SOFT_FAR_H
