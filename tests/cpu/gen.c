@@ -5,6 +5,13 @@
 
 #define TRIES 40
 
+/* AddressSanitizer's shadow memory is where otherwise nothing is. */
+#ifdef __SANITIZE_ADDRESS__
+#define ASAN 1
+#else
+#define ASAN 0
+#endif
+
 static uint32_t segment_base(const struct cpu_case *c, ZydisRegister seg)
 {
 	uint16_t sel;
@@ -96,7 +103,9 @@ static void set_vector_index(struct rng *r, struct cpu_case *c, ZydisRegister re
 
 static bool is_stack_operand(const ZydisDecodedOperand *o)
 {
-	return o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && insn_gpr(o->mem.base) == CPU_RSP;
+	/* LEAVE pops by RBP. */
+	return o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+	       (insn_gpr(o->mem.base) == CPU_RSP || insn_gpr(o->mem.base) == CPU_RBP);
 }
 
 /* Pushes and pops don't care about the address size. */
@@ -322,6 +331,16 @@ bool gen_encode(struct rng *r, const struct form *f, enum case_mode mode, enum i
 		return true;
 	}
 	return false;
+}
+
+uint64_t gen_nowhere(struct rng *r)
+{
+	uint64_t a;
+
+	do
+		a = rng_number(r);
+	while (ASAN && ((a >= 0x7fff7000 && a < 0x10007fff8000) || (uint32_t)a >= 0x7fff7000));
+	return a;
 }
 
 uint64_t gen_landing(struct rng *r, const struct cpu_case *c, unsigned len)

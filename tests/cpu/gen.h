@@ -33,6 +33,8 @@ uint64_t gen_address(const struct cpu_case *c, const struct insn *n, const Zydis
 void gen_put_image(struct image *image, uint64_t linear, const void *data, unsigned len);
 /* segment.c: what CLASS_SEGMENT's operands hold. */
 void gen_segment(struct rng *r, struct cpu_case *c, const struct insn *n, struct image *image);
+/* A number as an address where this process has nothing. */
+uint64_t gen_nowhere(struct rng *r);
 /* An offset in CS where the box's code is INT3, outside of [c->in.rip, c->in.rip + len). */
 uint64_t gen_landing(struct rng *r, const struct cpu_case *c, unsigned len);
 

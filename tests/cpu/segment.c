@@ -56,7 +56,7 @@ static uint64_t pick_target(struct rng *r, const struct cpu_case *c, uint16_t cs
 	uint64_t linear = gen_landing(r, c, c->len) + case_code_base(c);
 
 	if (rng_one_in(r, 16))
-		return rng_number(r);
+		return gen_nowhere(r);
 	return cs & 4 ? linear - BOX_CODE : linear;
 }
 

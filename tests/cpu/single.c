@@ -103,6 +103,18 @@ static bool saves_too_much(const struct cpu_case *c, const struct insn *n)
 	       ((uint32_t)c->in.gpr[CPU_RAX] > 7 || (uint32_t)c->in.gpr[CPU_RDX] != 0);
 }
 
+/* Outer frames' pointers are read by RBP. */
+static uint64_t pick_frame(struct rng *r, const struct cpu_case *c)
+{
+	unsigned offset = 512 + rng_below(r, BOX_PAGE);
+
+	if (c->mode >= CASE_SEG32)
+		return rng_one_in(r, 4) ? rng_below(r, 0x10000) : offset;
+	if (!rng_one_in(r, 4))
+		return BOX_DATA + offset;
+	return c->mode == CASE_64 ? gen_nowhere(r) : (uint32_t)gen_nowhere(r);
+}
+
 /* What the engine doesn't know of unmasked exceptions: exact tiny halves, which step raised one. */
 static bool masks_exceptions(ZydisMnemonic m)
 {
@@ -132,6 +144,7 @@ static bool prepare(struct rng *r, struct cpu_case *c, uint8_t *bytes, const str
 		if (n->i.raw.rex.W && (n->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE))
 			return false;
 		bytes[n->i.raw.imm[0].offset + 1] &= 7;
+		c->in.gpr[CPU_RBP] = pick_frame(r, c);
 		if (!rng_one_in(r, 8))
 			bytes[n->i.raw.imm[1].offset] &= 3;
 		break;
@@ -213,7 +226,7 @@ static bool land(struct rng *r, struct cpu_case *c, uint8_t *bytes, const struct
 
 	for (unsigned i = 0; i < n->i.operand_count; i++) {
 		const ZydisDecodedOperand *o = &n->op[i];
-		uint64_t to = rng_one_in(r, 12) ? rng_number(r) : gen_landing(r, c, len);
+		uint64_t to = rng_one_in(r, 12) ? gen_nowhere(r) : gen_landing(r, c, len);
 
 		if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && o->imm.is_relative) {
 			int64_t rel = (int64_t)(gen_landing(r, c, len) - (c->in.rip + len));
