@@ -144,6 +144,25 @@ static int load_kernel(struct vm *v, const struct vm_input *in, struct cpu_state
 	return boot_load(in->kernel, &input, cpu, &result, e);
 }
 
+/* What firmware leaves on all processors, and kernels keep: all memory is write-back (SDM 3A 12.11.2.1). */
+#define MTRR_WRITE_BACK (1ull << 11 | 6)
+
+static int set_memory_types(struct machine *m, struct err *e)
+{
+	AUTO_FREE struct cpu_state *cpu = xalloc(sizeof(*cpu));
+
+	for (unsigned i = 0; i < m->cpus; i++) {
+		int r = vcpu_state_get(&m->vcpu[i], cpu, e);
+
+		cpu->mtrr_def = MTRR_WRITE_BACK;
+		if (r == 0)
+			r = vcpu_state_set(&m->vcpu[i], cpu, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int load_firmware(struct vm *v, const struct vm_input *in, struct cpu_state *cpu,
                          struct err *e)
 {
@@ -184,6 +203,8 @@ static int build(struct vm *v, const struct vm_input *in, struct err *e)
 		r = machine_open_engine(m, in->engine, e);
 	if (r == 0)
 		r = vcpu_state_set(&m->vcpu[0], cpu, e);
+	if (r == 0 && in->kernel)
+		r = set_memory_types(m, e);
 	free(cpu);
 	return r;
 }
