@@ -8,7 +8,8 @@
 #include <time.h>
 
 #define BATCH_NS    1000000
-#define BATCHES_MAX 4096
+#define WARM_NS     10000000
+#define BATCHES_MAX 16384
 
 uint64_t bench_now(void)
 {
@@ -37,9 +38,14 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* How many units take about a batch's time. */
+/* How many units take about a batch's time, when what is slow at first is over. */
 static uint64_t calibrate(const struct bench_case *c)
 {
+	uint64_t warm = bench_now() + WARM_NS;
+
+	do
+		c->run(1);
+	while (bench_now() < warm);
 	for (uint64_t n = 1;; n *= 2) {
 		uint64_t began = bench_now();
 

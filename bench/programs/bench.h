@@ -1,9 +1,9 @@
 /*
  * What the benchmark programs share: each is a table of cases, and main() is here.
  *
- * A case does a number of equal units of work.  It is calibrated to batches of about a millisecond, these
- * are repeated for the time asked for, and the lower quartile of the batches' times is printed: what other
- * processes take from a busy computer mostly falls on the batches above it.
+ * A case does a number of equal units of work.  After a short warming up it is calibrated to batches of
+ * about a millisecond, these are repeated for the time asked for, and the lower quartile of the batches'
+ * times is printed: what other processes take from a busy computer mostly falls on the batches above it.
  *
  * usage: PROGRAM [MILLISECONDS [CASE]...]
  * output: lines "bench GROUP CASE VALUE UNIT DIGEST".  The digest is of the work's result: it must be the

@@ -488,8 +488,7 @@ static bool enter(struct soft_cpu *c, struct window *w, gva_t va, const struct m
 		drop_fills(l);
 	l->fill[l->n++] = (struct fill){entry, page, write};
 	*entry = addend;
-	if (p->large)
-		c->run->large |= 1ull << (va >> 30 & 63);
+	tlb_note_size(c, va, p->shift);
 	c->native.code->fills++;
 	return write || !need_write;
 }

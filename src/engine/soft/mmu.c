@@ -200,7 +200,7 @@ uint32_t mmu_walk(struct soft_cpu *c, gva_t va, enum mmu_access access, bool use
 		out->gpa = (gpa & ~in_page) | (va & in_page);
 		out->dirty = (w.entry[w.n - 1] & PTE_D) || access == MMU_WRITE;
 		out->global = (w.entry[w.n - 1] & PTE_G) && (c->cr4 & CR4_PGE);
-		out->large = w.shift > 12;
+		out->shift = (uint8_t)w.shift;
 		return 0;
 	}
 }
@@ -222,7 +222,7 @@ bool mmu_peek(struct soft_cpu *c, gva_t va, bool user, struct mmu_page *out)
 	out->gpa = (gpa & ~in_page) | (va & in_page);
 	out->dirty = w.entry[w.n - 1] & PTE_D;
 	out->global = (w.entry[w.n - 1] & PTE_G) && (c->cr4 & CR4_PGE);
-	out->large = w.shift > 12;
+	out->shift = (uint8_t)w.shift;
 	return true;
 }
 

@@ -18,7 +18,7 @@ struct mmu_page {
 	bool read, write, exec; /* what the privilege asked for may do */
 	bool dirty;             /* the D bit is set: write tags may be given */
 	bool global;
-	bool large; /* larger than 4 KiB: INVLPG drops all of it */
+	uint8_t shift; /* log2 of its size */
 };
 
 /*
@@ -39,6 +39,9 @@ struct mmu_hit {
 	uint32_t page; /* mem_page() */
 	bool rom;
 };
+/* A page of 1 << shift bytes goes into a TLB (here or in flat.c). */
+void tlb_note_size(struct soft_cpu *c, gva_t va, unsigned shift);
+
 struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, bool user);
 
 /* A store of len bytes within one page has been done: dirty log, code. */

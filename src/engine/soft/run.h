@@ -50,6 +50,12 @@ struct jump {
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
 
+/* Where large pages were entered into TLBs since they were flushed: bloom filters. */
+struct large_pages {
+	uint64_t by_2m[64]; /* those of 2 MiB */
+	uint64_t by_1g;     /* larger ones */
+};
+
 struct soft_run {
 	uint64_t key;          /* of valid jump cache entries */
 	uint64_t generations;  /* how many there were */
@@ -67,10 +73,10 @@ struct soft_run {
 
 	_Atomic bool inside; /* in guest code: must acknowledge code marks (code.h) */
 	_Atomic uint64_t ack;
-	uint64_t large;     /* where large pages were mapped since the last flush: bloom by GiB */
-	uint64_t watch_hit; /* data breakpoints that matched: DR6 bits */
-	struct block *hot;  /* to be translated */
-	uint64_t scratch;   /* between an op and its mmu_modify_fn */
+	struct large_pages large[2]; /* lower and upper half of the address space */
+	uint64_t watch_hit;          /* data breakpoints that matched: DR6 bits */
+	struct block *hot;           /* to be translated */
+	uint64_t scratch;            /* between an op and its mmu_modify_fn */
 	uint32_t pauses;
 
 	struct block_cache *blocks;

@@ -60,7 +60,7 @@ void soft_tlb_flush(struct soft_cpu *c, bool keep_global)
 	clear(c, keep_global);
 	flat_flush(c, keep_global);
 	if (!keep_global)
-		c->run->large = 0;
+		memset(c->run->large, 0, sizeof(c->run->large));
 	new_key(c->run);
 }
 
@@ -78,11 +78,42 @@ void soft_tlb_flush_pcid(struct soft_cpu *c, uint16_t pcid)
 	new_key(c->run);
 }
 
+/* Of the half of the address space that va is in: kernels use large pages, and do not drop them. */
+static struct large_pages *large_pages(struct soft_cpu *c, gva_t va)
+{
+	return &c->run->large[va >> 63];
+}
+
+static unsigned hash_2m(gva_t va)
+{
+	return (unsigned)((va >> 21) * 0x9e3779b97f4a7c15ull >> 52);
+}
+
+void tlb_note_size(struct soft_cpu *c, gva_t va, unsigned shift)
+{
+	struct large_pages *l = large_pages(c, va);
+	unsigned bit = hash_2m(va);
+
+	if (shift == 21)
+		l->by_2m[bit / 64] |= 1ull << bit % 64;
+	else if (shift > 12)
+		l->by_1g |= 1ull << (va >> 30 & 63);
+}
+
+/* INVLPG drops all of a large page. */
+static bool in_large_page(struct soft_cpu *c, gva_t va)
+{
+	const struct large_pages *l = large_pages(c, va);
+	unsigned bit = hash_2m(va);
+
+	return (l->by_2m[bit / 64] >> bit % 64 & 1) || (l->by_1g >> (va >> 30 & 63) & 1);
+}
+
 void soft_tlb_flush_page(struct soft_cpu *c, gva_t va)
 {
 	struct soft_run *r = c->run;
 
-	if (r->large >> (va >> 30 & 63) & 1) {
+	if (in_large_page(c, va)) {
 		soft_tlb_flush(c, false);
 		return;
 	}
@@ -144,8 +175,7 @@ static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page 
 	if (p->write && p->dirty && !slow && !hit->rom && c->machine->mem.dirty == NULL &&
 	    code_tag(c->vm, hit->page))
 		e->write = tag;
-	if (p->large)
-		c->run->large |= 1ull << (va >> 30 & 63);
+	tlb_note_size(c, va, p->shift);
 }
 
 struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, bool user)
