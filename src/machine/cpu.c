@@ -77,6 +77,7 @@ void cpu_state_init(struct cpu_state *c, bool bsp)
 	c->tsc_aux = old.tsc_aux;
 	c->tsc_adjust = old.tsc_adjust;
 	c->misc_enable = old.misc_enable;
+	c->spec_ctrl = old.spec_ctrl;
 	c->apic_base = old.apic_base;
 	c->mtrr_def = old.mtrr_def;
 	memcpy(c->mtrr_fixed, old.mtrr_fixed, sizeof(c->mtrr_fixed));
@@ -135,6 +136,7 @@ static void visit_msrs(struct state *s, struct cpu_state *c)
 	state_u64(s, "tsc_adjust", &c->tsc_adjust);
 	state_u64(s, "misc_enable", &c->misc_enable);
 	state_u64(s, "apic_base", &c->apic_base);
+	state_u64(s, "spec_ctrl", &c->spec_ctrl);
 	state_u64(s, "mtrr_def", &c->mtrr_def);
 	state_u64s(s, "mtrr_fixed", c->mtrr_fixed, ARRAY_LEN(c->mtrr_fixed));
 	state_u64s(s, "mtrr_base", c->mtrr_base, ARRAY_LEN(c->mtrr_base));

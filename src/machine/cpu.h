@@ -76,7 +76,7 @@ struct cpu_state {
 	/* MSRs */
 	uint64_t efer, star, lstar, cstar, fmask, kernel_gs_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t pat, tsc, tsc_aux, tsc_deadline, tsc_adjust, misc_enable, apic_base;
+	uint64_t pat, tsc, tsc_aux, tsc_deadline, tsc_adjust, misc_enable, apic_base, spec_ctrl;
 	uint64_t mtrr_def, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
 	/* KVM paravirtual MSRs */
 	uint64_t pv_wall_clock, pv_system_time, pv_async_pf, pv_steal_time, pv_eoi, pv_poll_control;

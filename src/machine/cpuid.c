@@ -41,6 +41,21 @@
 #define FE1_EDX  (BIT(11) | BIT(20) | BIT(22) | BIT(25) | BIT(26) | BIT(27) | BIT(29))
 #define FE1_SAME 0x0183f3ffu /* bits of leaf 1 edx that AMD repeats in 0x80000001 edx */
 #define FD1_EAX  0xfu
+#define FE7_EDX  BIT(8) /* invariant TSC */
+/*
+ * x87 error pointers are always saved and restored (2), so that systems need not clear them by hand; IBPB
+ * (12), IBRS (14), STIBP (15), always on (16, 17), preferred (18); SSBD (24); not affected by speculative
+ * store bypass (26) and branch type confusion (29)
+ */
+#define FE8_EBX                                                                                   \
+	(BIT(2) | BIT(12) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(18) | BIT(24) | BIT(26) | \
+	 BIT(29))
+/*
+ * LFENCE serializes (2), a null selector clears the base (6), Automatic IBRS (8), no speculative return
+ * stack overflow (29); ecx: no transient scheduler attacks (1, 2)
+ */
+#define FE21_EAX (BIT(2) | BIT(6) | BIT(8) | BIT(29))
+#define FE21_ECX (BIT(1) | BIT(2))
 #define XCR0_V3  7ull /* x87, SSE, AVX */
 
 #define F1_ECX_XSAVE      BIT(26)
@@ -184,13 +199,9 @@ static void add_extended(struct cpuid_model *m, const struct cpuid_wish *w)
 	/* L2: 512 KiB, 8 ways; L3: 64 units of 512 KiB, 16 ways */
 	add(m, (struct cpuid_leaf){0x80000006, .ecx = 512 << 16 | 6 << 12 | 1 << 8 | 64,
 	                           .edx = 64 << 18 | 8 << 12 | 1 << 8 | 64});
-	add(m, (struct cpuid_leaf){0x80000007, .edx = BIT(8)}); /* invariant TSC */
-	/*
-	 * ebx: x87 error pointers are always saved and restored (2), so that systems need not clear
-	 * them by hand; not affected by speculative store bypass (26) and branch type confusion (29)
-	 */
+	add(m, (struct cpuid_leaf){0x80000007, .edx = w->fe7_edx & FE7_EDX});
 	add(m, (struct cpuid_leaf){0x80000008, .eax = w->phys_bits | 48 << 8,
-	                           .ebx = BIT(2) | BIT(26) | BIT(29),
+	                           .ebx = w->fe8_ebx & FE8_EBX,
 	                           .ecx = (w->cpus - 1) | id_bits(w->cpus) << 12});
 	add_cache(m, 0, 1, 1, 8, 32, 1);
 	add_cache(m, 1, 2, 1, 8, 32, 1);
@@ -198,12 +209,8 @@ static void add_extended(struct cpuid_model *m, const struct cpuid_wish *w)
 	add_cache(m, 3, 3, 3, 16, 32 * 1024, w->cpus);
 	add(m, (struct cpuid_leaf){0x8000001d, 4, true});
 	add(m, (struct cpuid_leaf){0x8000001e}); /* ids come at lookup */
-	/*
-	 * LFENCE serializes (2), a null selector clears the base (6), Automatic IBRS (8), no
-	 * speculative return stack overflow (29); ecx: no transient scheduler attacks (1, 2)
-	 */
-	add(m, (struct cpuid_leaf){0x80000021, .eax = BIT(2) | BIT(6) | BIT(8) | BIT(29),
-	                           .ecx = BIT(1) | BIT(2)});
+	add(m, (struct cpuid_leaf){0x80000021, .eax = w->fe21_eax & FE21_EAX,
+	                           .ecx = w->fe21_ecx & FE21_ECX});
 }
 
 void cpuid_model_make(struct cpuid_model *m, const struct cpuid_wish *w)

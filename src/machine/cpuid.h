@@ -27,6 +27,9 @@ struct cpuid_wish {
 	/* Feature words that the engine can execute, from leaf 1 (ecx, edx), 7.0 (ebx, ecx, edx),
 	 * 0x80000001 (ecx, edx), 0xd.1 (eax). */
 	uint32_t f1_ecx, f1_edx, f7_ebx, f7_ecx, f7_edx, fe1_ecx, fe1_edx, fd1_eax;
+	/* Which attacks on the processor do nothing here, and what helps against others: 0x80000008
+	 * ebx, 0x80000021 (eax, ecx); the TSC never changes its pace: 0x80000007 edx. */
+	uint32_t fe7_edx, fe8_ebx, fe21_eax, fe21_ecx;
 	uint64_t xcr0;        /* state components, as XCR0 bits */
 	uint32_t pv_features; /* leaf 0x40000001 eax; 0: no hypervisor leaves at all */
 	unsigned cpus;

@@ -222,6 +222,13 @@ static void the_model_shows_no_more_than_the_engine_can(void **state)
 	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
 	cpuid_lookup(&m, 0, 0, 0, 0x40000000, 0, r);
 	assert_int_equal(r[0] | r[1] | r[2] | r[3], 0);
+	/* Nor does it claim to be immune, or to have an invariant TSC. */
+	cpuid_lookup(&m, 0, 0, 0, 0x80000007, 0, r);
+	assert_int_equal(r[3], 0);
+	cpuid_lookup(&m, 0, 0, 0, 0x80000008, 0, r);
+	assert_int_equal(r[1], 0);
+	cpuid_lookup(&m, 0, 0, 0, 0x80000021, 0, r);
+	assert_int_equal(r[0] | r[2], 0);
 }
 
 static void leaves_follow_state_and_topology(void **state)

@@ -1,10 +1,6 @@
 /*
  * The CPU model and the kernel: what KVM can execute here goes into the model's wish, and the model,
  * with each vCPU's numbers, to KVM.
- *
- * The model claims in two words that the processor is immune to some attacks or behaves in ways that
- * make mitigations unnecessary.  That's true of the software engine; here only what KVM says of the
- * real processor remains of it.
  */
 #include <errno.h>
 #include <string.h>
@@ -68,6 +64,13 @@ void kvm_abilities(struct cpuid_wish *w)
 	w->fe1_edx = find(all, 0x80000001, 0)->edx;
 	w->fd1_eax = find(all, 0xd, 1)->eax;
 	w->xcr0 = find(all, 0xd, 0)->eax | (uint64_t)find(all, 0xd, 0)->edx << 32;
+	w->fe8_ebx = find(all, 0x80000008, 0)->ebx;
+	w->fe21_eax = find(all, 0x80000021, 0)->eax;
+	w->fe21_ecx = find(all, 0x80000021, 0)->ecx;
+	/*
+	 * Not fe7_edx: the TSC goes on while the machine is paused, and another host's has another
+	 * pace.  Guests keep time by kvmclock then.
+	 */
 	w->phys_bits = find(all, 0x80000008, 0)->eax & 0xff;
 	w->pv_features = find(all, 0x40000001, 0)->eax & PV_KNOWN;
 	/* The one feature that needs a hypercall, which does not work everywhere (PVM hosts). */
@@ -84,22 +87,13 @@ int kvm_cpuid_set_host(int dev, int cpu)
 	return rc < 0 ? rc : kvm_ioctl(cpu, KVM_SET_CPUID2, all);
 }
 
-/* What the model says on the real processor, where that must not be more than KVM says. */
-static void restrict_claims(struct kvm_cpuid_entry2 *k, const struct entries *all)
+/* The machine's map needs so many address bits; the processor may have fewer, and then it is as it is. */
+static void limit_address(struct kvm_cpuid_entry2 *k, const struct entries *all)
 {
-	const struct kvm_cpuid_entry2 *real = find(all, k->function, k->index);
+	uint32_t real = find(all, k->function, 0)->eax & 0xff;
 
-	switch (k->function) {
-	case 0x80000008: /* address sizes; not affected by ... */
-		if ((k->eax & 0xff) > (real->eax & 0xff) && (real->eax & 0xff) >= 32)
-			k->eax = (k->eax & ~0xffu) | (real->eax & 0xff);
-		k->ebx &= real->ebx;
-		break;
-	case 0x80000021: /* Automatic IBRS, not affected by ... */
-		k->eax &= real->eax;
-		k->ecx &= real->ecx;
-		break;
-	}
+	if (k->function == 0x80000008 && real >= 32 && (k->eax & 0xff) > real)
+		k->eax = (k->eax & ~0xffu) | real;
 }
 
 int kvm_cpuid_set(struct kvm_cpu *c, struct err *e)
@@ -128,7 +122,7 @@ int kvm_cpuid_set(struct kvm_cpu *c, struct err *e)
 			.ecx = out[2],
 			.edx = out[3],
 		};
-		restrict_claims(k, all);
+		limit_address(k, all);
 	}
 	rc = kvm_ioctl(c->fd, KVM_SET_CPUID2, set);
 	if (rc < 0)

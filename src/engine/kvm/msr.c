@@ -28,6 +28,7 @@ static const struct {
 	{0x175, FIELD(sysenter_esp)},
 	{0x176, FIELD(sysenter_eip)},
 	{0x1a0, FIELD(misc_enable)},
+	{0x48, FIELD(spec_ctrl)},
 	{0x277, FIELD(pat)},
 	{0x250, FIELD(mtrr_fixed[0])},
 	{0x258, FIELD(mtrr_fixed[1])},

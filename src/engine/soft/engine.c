@@ -13,6 +13,9 @@
 #include "engine/soft/native.h"
 #include "engine/soft/vec.h"
 
+/* IBPB, IBRS, STIBP and what goes with them, SSBD: of 0x80000008 ebx */
+#define SPECULATION_CONTROL 0x0107d000u
+
 static void probe(struct engine_report *out)
 {
 	*out = (struct engine_report){.usable = true, .openable = true};
@@ -33,6 +36,9 @@ static void abilities(struct cpuid_wish *w)
 	w->fe1_ecx = 1u << 0 | 1u << 5 | 1u << 8;
 	/* NX, 1 GiB pages, long mode */
 	w->fe1_edx = 1u << 20 | 1u << 26 | 1u << 29;
+	/* Nothing is speculated here, and the TSC is the host's. */
+	w->fe7_edx = w->fe8_ebx = w->fe21_eax = w->fe21_ecx = UINT32_MAX;
+	w->fe8_ebx &= ~SPECULATION_CONTROL;
 	vector_abilities(w);
 	system_abilities(w);
 }
