@@ -331,8 +331,14 @@ static void reset(struct device *d)
 static void state(struct device *d, struct state *s)
 {
 	struct rtc *r = container_of(d, struct rtc, device);
-	uint64_t base = r->base, base_ns = r->base_ns, seen = r->seconds_seen;
+	uint64_t base, base_ns, seen;
 
+	/* Flags are brought up to date when someone looks. */
+	if (!state_loading(s))
+		update(r);
+	base = r->base;
+	base_ns = r->base_ns;
+	seen = r->seconds_seen;
 	state_u8(s, "index", &r->index);
 	state_bytes(s, "registers", r->reg, sizeof(r->reg));
 	state_u64(s, "base", &base);
