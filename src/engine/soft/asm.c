@@ -86,6 +86,15 @@ void asm_store_gs(struct assembly *e, int32_t offset, enum host_reg from)
 	op_gs(e, 0x89, from, HOST_NONE, offset);
 }
 
+void asm_store_gs_u16(struct assembly *e, int32_t offset, uint16_t v)
+{
+	asm_u8(e, GS);
+	asm_u8(e, 0x66);
+	asm_u8(e, 0xc7);
+	memory(e, 0, HOST_NONE, HOST_NONE, 0, offset);
+	asm_bytes(e, &v, 2);
+}
+
 void asm_load_gs_index(struct assembly *e, enum host_reg to, int32_t offset, enum host_reg index)
 {
 	op_gs(e, 0x8b, to, index, offset);
@@ -189,13 +198,14 @@ void asm_not(struct assembly *e, enum host_reg r)
 	modrm(e, 3, 2, r);
 }
 
-void asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target)
+uint8_t *asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target)
 {
 	rex(e, true, to, 0, 0);
 	asm_u8(e, 0x8d);
 	modrm(e, 0, to, 5);
 	asm_u32(e, 0);
 	asm_to(e->at - 4, target);
+	return e->at - 4;
 }
 
 void asm_load_ecx_rcx(struct assembly *e)

@@ -33,7 +33,8 @@ void asm_u32(struct assembly *e, uint32_t v);
 
 void asm_load_gs(struct assembly *e, enum host_reg to, int32_t offset); /* mov %gs:offset, to */
 void asm_store_gs(struct assembly *e, int32_t offset,
-                  enum host_reg from); /* mov from, %gs:offset */
+                  enum host_reg from);                                 /* mov from, %gs:offset */
+void asm_store_gs_u16(struct assembly *e, int32_t offset, uint16_t v); /* movw v, %gs:offset */
 /* mov %gs:offset(,index,8), to */
 void asm_load_gs_index(struct assembly *e, enum host_reg to, int32_t offset, enum host_reg index);
 /* pext %gs:offset, from, to */
@@ -50,8 +51,8 @@ void asm_store_s32(struct assembly *e, enum host_reg base, enum host_reg index, 
 /* The low 48 bits of `from` with their sign, by SHLX and SARX; uses rcx. */
 void asm_sign_extend_48(struct assembly *e, enum host_reg to, enum host_reg from);
 void asm_not(struct assembly *e, enum host_reg r);
-/* The address of a place in the code. */
-void asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target);
+/* The address of a place in the code; returns the place of its rel32, for asm_to(). */
+uint8_t *asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target);
 /* mov (%rcx), %ecx */
 void asm_load_ecx_rcx(struct assembly *e);
 

@@ -52,24 +52,34 @@ unsigned decode_seg(const struct decoded *d, const ZydisDecodedOperand *o)
  * SIB's base 5 without a displacement of ModRM's means a 32-bit displacement and no base.  Zydis 4.0
  * takes it for R13D where REX.B and an address size prefix come together.
  */
-static bool is_without_base(const ZydisDecodedInstruction *z)
+void decode_correct(const ZydisDecodedInstruction *z, ZydisDecodedOperand *operand)
 {
-	return (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) && z->raw.modrm.mod == 0 &&
-	       z->raw.modrm.rm == 4 && z->address_width != 16 && (z->raw.sib.base & 7) == 5;
+	if (!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM) || z->raw.modrm.mod != 0 ||
+	    z->raw.modrm.rm != 4 || z->address_width == 16 || (z->raw.sib.base & 7) != 5)
+		return;
+	for (unsigned i = 0; i < z->operand_count; i++) {
+		ZydisDecodedOperand *o = &operand[i];
+
+		if (o->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM)
+			continue;
+		o->mem.base = ZYDIS_REGISTER_NONE;
+		o->mem.disp.has_displacement = ZYAN_TRUE;
+		o->mem.disp.value = z->raw.disp.value;
+	}
 }
 
 static void fill_memory(const struct decoded *d, struct op *op, const ZydisDecodedOperand *o,
                         uint64_t start)
 {
-	bool absolute = is_without_base(&d->insn), high;
-	int64_t disp = absolute ? d->insn.raw.disp.value : o->mem.disp.value;
+	int64_t disp = o->mem.disp.value;
+	bool high;
 
 	op->flags |= OP_MEM;
 	op->seg = (uint8_t)decode_seg(d, o);
 	if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP) {
 		op->base = SOFT_RIP;
 		disp += (int64_t)(d->rip - start) + d->insn.length;
-	} else if (o->mem.base != ZYDIS_REGISTER_NONE && !absolute) {
+	} else if (o->mem.base != ZYDIS_REGISTER_NONE) {
 		op->base = (uint8_t)decode_gpr(o->mem.base, &high);
 	}
 	if (o->mem.index != ZYDIS_REGISTER_NONE && decode_gpr(o->mem.index, &high) >= 0) {
@@ -199,6 +209,7 @@ int decode_op(struct soft_cpu *c, const uint8_t *bytes, size_t len, uint64_t rip
 		op->len = (uint8_t)len;
 		d->ends = true;
 	} else {
+		decode_correct(&d->insn, d->operand);
 		fill_common(d, op);
 		fill_operands(d, op, start);
 		if (!decode_integer(c, d, op) && !decode_vector(c, d, op) &&

@@ -19,6 +19,9 @@ struct decoded {
 /* gpr number 0..15 of a Zydis register; *high for AH, CH, DH, BH; -1 when it is none. */
 int decode_gpr(ZydisRegister r, bool *high);
 
+/* Corrects what Zydis takes wrongly. */
+void decode_correct(const ZydisDecodedInstruction *z, ZydisDecodedOperand *operand);
+
 /* Number of a memory operand's segment, as struct op has it. */
 unsigned decode_seg(const struct decoded *d, const ZydisDecodedOperand *o);
 

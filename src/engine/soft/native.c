@@ -95,13 +95,15 @@ __attribute__((naked)) void native_enter(struct soft_cpu *c UNUSED, const struct
 	"seto %%al\n\t"                                                                        \
 	"mov %%gs:%c[gs]+%c[self], %%rdi\n\t"                                                  \
 	"mov %%ax, %c[aflags](%%rdi)\n\t"                                                      \
-	"mov %c[host_rsp](%%rdi), %%rsp\n\t"                                                  \
-	"cmpq $0, %c[vec_live](%%rdi)\n\t"                                                    \
-	"je 1f\n\t"                                                                           \
-	"call native_vec_store\n"                                                             \
+	"mov %c[host_rsp](%%rdi), %%rsp\n\t"                                                   \
+	"mov %c[vec_live]+8*%c[sse](%%rdi), %%rax\n\t"                                         \
+	"or %c[vec_live]+8*%c[x87](%%rdi), %%rax\n\t"                                          \
+	"je 1f\n\t"                                                                            \
+	"call native_vec_store\n"                                                              \
 	"1:\n\t"
 #define SPILL_OPERANDS                                                                         \
-	GPRS, NATIVE(self), NATIVE(host_rsp), NATIVE(vec_live), [aflags] "i"(offsetof(struct soft_cpu, aflags)), \
+	GPRS, NATIVE(self), NATIVE(host_rsp), NATIVE(vec_live), [sse] "i"(NATIVE_SSE),         \
+		[x87] "i"(NATIVE_X87), [aflags] "i"(offsetof(struct soft_cpu, aflags)),        \
 		[gs] "i"(FLAT_STATE)
 #define RETURN                                                                                 \
 	"movq $0, %c[host_rsp](%%rdi)\n\t"                                                     \

@@ -104,18 +104,19 @@ void native_never(struct soft_cpu *c, const struct op *op);
 void native_block_entry(struct soft_cpu *c, struct block *b);
 
 /*
- * native_vec.c: the vector registers, when translated code uses them.
+ * native_vec.c: the registers beside the general ones, when translated code uses them.
  */
 enum native_vec {
 	NATIVE_SSE, /* XMM0..15 and MXCSR */
 	NATIVE_AVX, /* YMM0..15 besides */
+	NATIVE_X87, /* x87 and MMX */
 	NATIVE_VECS,
 };
 
 void native_vec_open(struct soft_cpu *c);
 /* Before translated code runs: control registers may have changed. */
 void native_vec_permit(struct soft_cpu *c);
-/* As part of a way out: the host's registers back into the state.  rdi: c; keeps r14 and r15. */
+/* As part of a way out, when some are live: back into the state.  rdi: c; keeps r14 and r15. */
 void native_vec_store(void);
 
 /* fault.c: handles the host's faults on this thread for c.  False: it has no stack for that. */

@@ -1,10 +1,11 @@
 /*
- * The guest's vector registers and MXCSR while translated code runs.
+ * The guest's vector and x87 registers while translated code runs.
  *
- * They are loaded into the host's when a block with vector instructions finds them dead, and stored on
- * the way out to C, which is the only other user of the host's.  The upper halves go in and out by
- * themselves: code that is SSE only leaves them alone.  The guest's MXCSR is the host's meanwhile,
- * so that an exception that the guest has not masked is a SIGFPE at its instruction.
+ * They are loaded into the host's when a block that needs them finds them not live, and stored on the way
+ * out to C, which is the only other user of the host's.  The upper halves of vectors go in and
+ * out by themselves: code that is SSE only leaves them alone.  The guest's MXCSR and x87 control word are the
+ * host's meanwhile, so that an exception that the guest has not masked is a SIGFPE, at the same
+ * instruction.  Of x87, the last instruction's pointers stay in c->xsave.
  */
 #include "engine/soft/flat.h"
 #include "engine/soft/fpu.h"
@@ -28,13 +29,20 @@
 #define OPERANDS \
 	AREA(low, xmm), AREA(high, high), AREA(mxcsr, mxcsr), NATIVE(self, self), \
 	NATIVE(sse, vec_live[NATIVE_SSE]), NATIVE(avx, vec_live[NATIVE_AVX]), \
-	NATIVE(host_mxcsr, host_mxcsr), [gs] "i"(FLAT_STATE)
+	NATIVE(x87, vec_live[NATIVE_X87]), NATIVE(host_mxcsr, host_mxcsr), \
+	[area] "i"(offsetof(struct soft_cpu, xsave)), AREA(fop, fop), AREA(fip, fip), \
+	AREA(fdp, fdp), AREA(bv, xstate_bv), [rdx] "i"(offsetof(struct soft_cpu, gpr[CPU_RDX])), \
+	[gs] "i"(FLAT_STATE)
 
-/* Both loads go on at r15, touch no flags, and of the general registers rcx and r14. */
+/* Loads go on at r15, touch no flags, and of the general registers rcx and r14. */
 __attribute__((naked)) static void load_sse(void)
 {
 	asm volatile(
 		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
+		"mov %c[sse](%%r14), %%rcx\n\t"
+		"jrcxz 1f\n\t"
+		"jmp *%%r15\n"
+		"1:\n\t"
 		EACH(LOAD_LOW)
 		"ldmxcsr %c[mxcsr](%%r14)\n\t"
 		"movq $1, %c[sse](%%r14)\n\t"
@@ -51,6 +59,10 @@ __attribute__((naked)) static void load_avx(void)
 {
 	asm volatile(
 		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
+		"mov %c[avx](%%r14), %%rcx\n\t"
+		"jrcxz 0f\n\t"
+		"jmp *%%r15\n"
+		"0:\n\t"
 		"mov %c[sse](%%r14), %%rcx\n\t"
 		"jrcxz 1f\n\t"
 		"vmovaps %%xmm0, %c[low](%%r14)\n\t"
@@ -81,9 +93,32 @@ __attribute__((naked)) static void load_avx(void)
 		: OPERANDS);
 }
 
+__attribute__((naked)) static void load_x87(void)
+{
+	asm volatile(
+		"mov %%gs:%c[gs]+%c[self], %%r14\n\t"
+		"mov %c[x87](%%r14), %%rcx\n\t"
+		"jrcxz 1f\n\t"
+		"jmp *%%r15\n"
+		"1:\n\t"
+		"mov %%rax, %%rcx\n\t"
+		"mov %%rdx, %c[rdx](%%r14)\n\t"
+		"mov %[components], %%eax\n\t"
+		"mov $0, %%edx\n\t"
+		"xrstor64 %c[area](%%r14)\n\t"
+		"mov %%rcx, %%rax\n\t"
+		"mov %c[rdx](%%r14), %%rdx\n\t"
+		"movq $1, %c[x87](%%r14)\n\t"
+		"jmp *%%r15\n\t"
+		:
+		: OPERANDS, [components] "i"(XCR0_X87));
+}
+
 __attribute__((naked)) void native_vec_store(void)
 {
 	asm volatile(
+		"cmpq $0, %c[sse](%%rdi)\n\t"
+		"je 1f\n\t"
 		"stmxcsr %c[mxcsr](%%rdi)\n\t"
 		EACH(STORE_LOW)
 		"ldmxcsr %c[host_mxcsr](%%rdi)\n\t"
@@ -94,9 +129,24 @@ __attribute__((naked)) void native_vec_store(void)
 		"vzeroupper\n\t"
 		"movq $0, %c[avx](%%rdi)\n"
 		"1:\n\t"
+		"cmpq $0, %c[x87](%%rdi)\n\t"
+		"je 2f\n\t"
+		"mov %c[fop](%%rdi), %%cx\n\t"
+		"mov %c[fip](%%rdi), %%r8\n\t"
+		"mov %c[fdp](%%rdi), %%r9\n\t"
+		"mov %[components], %%eax\n\t"
+		"xor %%edx, %%edx\n\t"
+		"xsave64 %c[area](%%rdi)\n\t"
+		"mov %%cx, %c[fop](%%rdi)\n\t"
+		"mov %%r8, %c[fip](%%rdi)\n\t"
+		"mov %%r9, %c[fdp](%%rdi)\n\t"
+		"movq %[all], %c[bv](%%rdi)\n\t"
+		"fninit\n\t"
+		"movq $0, %c[x87](%%rdi)\n"
+		"2:\n\t"
 		"ret\n\t"
 		:
-		: OPERANDS);
+		: OPERANDS, [components] "i"(XCR0_X87), [all] "i"(XCR0_ALL));
 }
 /* clang-format on */
 
@@ -104,16 +154,20 @@ void native_vec_open(struct soft_cpu *c)
 {
 	struct soft_native *n = &c->native;
 
-	n->vec_live[NATIVE_SSE] = n->vec_live[NATIVE_AVX] = 0;
+	memset(n->vec_live, 0, sizeof(n->vec_live));
 	n->vec_load[NATIVE_SSE] = load_sse;
 	n->vec_load[NATIVE_AVX] = load_avx;
+	n->vec_load[NATIVE_X87] = load_x87;
 	n->host_mxcsr = MXCSR_INIT;
 }
 
 void native_vec_permit(struct soft_cpu *c)
 {
-	bool sse = !(c->cr0 & (CR0_EM | CR0_TS)) && (c->cr4 & CR4_OSFXSR);
+	bool any = !(c->cr0 & (CR0_EM | CR0_TS));
+	bool sse = any && (c->cr4 & CR4_OSFXSR);
+	const struct host_cpu *h = host_cpu();
 
 	c->native.vec_off[NATIVE_SSE] = !sse;
-	c->native.vec_off[NATIVE_AVX] = !sse || !fpu_avx_on(c) || !host_cpu()->avx;
+	c->native.vec_off[NATIVE_AVX] = !sse || !fpu_avx_on(c) || !h->avx;
+	c->native.vec_off[NATIVE_X87] = !any || !(h->xcr0 & XCR0_X87);
 }

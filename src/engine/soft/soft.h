@@ -155,9 +155,9 @@ struct soft_native {
 	void (*exit)(void), (*exit_hash)(void), (*fallback)(void);
 	const void *callee; /* code of an indirect call's target, during the push */
 	/* Vector registers, by enum native_vec */
-	uint64_t vec_live[2];      /* 1: they are in the host's registers */
-	uint64_t vec_off[2];       /* 0: instructions are allowed */
-	void (*vec_load[2])(void); /* goes on at r15 */
+	uint64_t vec_live[3];      /* 1: they are in the host's registers */
+	uint64_t vec_off[3];       /* 0: instructions are allowed */
+	void (*vec_load[3])(void); /* goes on at r15 */
 	uint32_t host_mxcsr;
 	uint64_t gs; /* what GS points to, as far as we know */
 	int state_fd;

@@ -42,8 +42,7 @@ struct translation {
 	struct fix fix[FIXES_MAX];
 	unsigned fixes;
 	size_t first_site;
-	/* Vector registers that the block uses: all below their number in enum native_vec; the last op
-	 * that does. */
+	/* Registers that the block needs, bits by enum native_vec; the last op that does */
 	unsigned vec, vec_last;
 	uint8_t *vec_missing; /* rel32 of the jump that is taken when they are not in the host's, */
 	uint8_t *vec_there;   /* and where it goes on */
@@ -51,8 +50,9 @@ struct translation {
 	struct recode recode;
 	unsigned temps; /* of the translator's registers, how many are in use */
 	uint8_t *restart;
-	bool aligned; /* its memory operand must be: the host faults otherwise */
-	bool traps;   /* the host may raise an arithmetic exception */
+	enum host_reg ea; /* has the address of the memory operand */
+	bool aligned;     /* its memory operand must be: the host faults otherwise */
+	bool traps;       /* the host may raise an arithmetic exception */
 };
 
 /* Offsets by GS. */
@@ -122,12 +122,20 @@ void trans_cross(struct translation *t, const struct fix *f);
 /* trans_vec.c */
 
 bool trans_vector(struct translation *t);
-/* What a block with vector instructions needs before its entry, at it, and out of line. */
+/* What a block with vector or x87 instructions needs before its entry, at it, and out of line. */
 void trans_vector_before(struct translation *t);
 void trans_vector_entry(struct translation *t);
 void trans_vector_load(struct translation *t);
 /* The way back from the interpreter to op i; returns where it begins. */
 const uint8_t *trans_vector_back(struct translation *t, unsigned i);
+
+/* trans_x87.c */
+
+/* Bits by enum native_vec of what op i needs, 0: it's not x87, or the interpreter's. */
+unsigned trans_x87_needs(const struct translation *t, unsigned i);
+bool trans_x87(struct translation *t);
+/* Before the interpreter has op i, or code behind it leaves: the last x87 instruction's pointers. */
+void trans_x87_pointers(struct translation *t, unsigned i);
 
 /* trans_flow.c */
 

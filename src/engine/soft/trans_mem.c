@@ -135,7 +135,7 @@ static void addend(struct translation *t, enum host_reg ea, unsigned size)
 	struct assembly *e = &t->e;
 
 	if (size > 1 && !t->aligned) {
-		unsigned log = (unsigned)__builtin_ctz(size);
+		unsigned log = 32 - (unsigned)__builtin_clz(size - 1); /* 10 is like 16 */
 		uint8_t *aligned;
 
 		asm_pext_gs(e, HOST_RCX, ea, NATIVE(low_mask) + 8 * ((int32_t)MIN(log, 5u) - 1));
@@ -184,6 +184,7 @@ static enum host_reg access_in(struct translation *t, const ZydisDecodedOperand 
 	ea = linear(t, o);
 	addend(t, ea, o->size / 8);
 	t->recode.base = (uint8_t)ea;
+	t->ea = ea;
 	t->recode.index = HOST_RCX;
 	return ea;
 }

@@ -155,6 +155,6 @@ bool trans_op(struct translation *t)
 			return trans_jcc(t);
 		if (is_verbatim(z))
 			return operands_plain(t, t->i) && trans_verbatim(t);
-		return trans_vector(t);
+		return trans_vector(t) || trans_x87(t);
 	}
 }

@@ -17,6 +17,7 @@
  */
 #include <string.h>
 
+#include "engine/soft/decode.h"
 #include "engine/soft/trans.h"
 
 void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t to)
@@ -41,6 +42,19 @@ void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write
 	};
 }
 
+static bool is_jump(const struct translation *t, unsigned i)
+{
+	switch (t->insn[i].meta.category) {
+	case ZYDIS_CATEGORY_COND_BR:
+	case ZYDIS_CATEGORY_UNCOND_BR:
+	case ZYDIS_CATEGORY_CALL:
+	case ZYDIS_CATEGORY_RET:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Tries an op; what was emitted of one that can't be translated is taken back. */
 static bool try_op(struct translation *t, unsigned i)
 {
@@ -51,11 +65,14 @@ static bool try_op(struct translation *t, unsigned i)
 	t->i = i;
 	t->temps = 0;
 	t->aligned = t->traps = false;
+	t->ea = HOST_NONE;
 	t->recode = (struct recode){.insn = &t->insn[i],
 	                            .operand = t->operand[i],
 	                            .bytes = t->b->bytes + t->b->op[i].ip};
 	for (unsigned n = 0; n < 16; n++)
 		t->recode.reg[n] = n < FIRST_IN_MEMORY ? (uint8_t)host_of(n) : HOST_NONE;
+	if (is_jump(t, i))
+		trans_x87_pointers(t, i);
 	t->ours[i] = !(t->b->slow >> i & 1) && trans_op(t);
 	if (t->ours[i])
 		return true;
@@ -83,6 +100,7 @@ static void fallback(struct translation *t, unsigned from, unsigned to)
 			op[k].ptr = NULL;
 		op[k].flags &= (uint16_t)~OP_LAST;
 	}
+	trans_x87_pointers(t, from);
 	asm_mov_u64(&t->e, HOST_R15, (uint64_t)op);
 	asm_mov_u32(&t->e, HOST_R14, t->offset);
 	asm_jmp_gs(&t->e, NATIVE(fallback));
@@ -150,6 +168,7 @@ static bool decode(struct translation *t)
 		if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, t->b->bytes + op->ip, op->len,
 		                                         &t->insn[i], t->operand[i])))
 			t->insn[i] = (ZydisDecodedInstruction){0}; /* ZYDIS_MNEMONIC_INVALID */
+		decode_correct(&t->insn[i], t->operand[i]);
 	}
 	return true;
 }
@@ -157,14 +176,10 @@ static bool decode(struct translation *t)
 /* Does the block's code reach its end? */
 static bool falls_through(const struct translation *t)
 {
-	switch (t->insn[t->b->n - 1].meta.category) {
-	case ZYDIS_CATEGORY_UNCOND_BR:
-	case ZYDIS_CATEGORY_CALL:
-	case ZYDIS_CATEGORY_RET:
-		return false;
-	default:
-		return t->ours[t->b->n - 1];
-	}
+	unsigned last = t->b->n - 1;
+
+	return t->ours[last] &&
+	       (!is_jump(t, last) || t->insn[last].meta.category == ZYDIS_CATEGORY_COND_BR);
 }
 
 /* The ops in order; runs of those that stay the interpreter's become one fallback each. */
@@ -192,8 +207,11 @@ static unsigned translate_ops(struct translation *t)
 	}
 	t->start[n] = t->e.at;
 	t->i = n - 1;
-	if (falls_through(t))
+	if (falls_through(t)) {
+		if (!is_jump(t, n - 1))
+			trans_x87_pointers(t, n);
 		trans_go(t, trans_behind(t, n - 1));
+	}
 	for (unsigned k = 0; k < runs; k++) {
 		unsigned to = run[k] + 1;
 
