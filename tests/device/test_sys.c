@@ -423,6 +423,48 @@ static void the_interrupt_flag_is_iopls(void **state)
 	assert_int_equal(guest_get(&g, (uint32_t)g.s.gpr[CPU_RSP] + 8, 8), AT_CODE + 1);
 }
 
+/* An interrupt that waits until it is taken. */
+static bool waits;
+
+static bool intc_pending(struct intc *ic)
+{
+	return waits;
+}
+
+static int intc_accept(struct intc *ic)
+{
+	waits = false;
+	return 0x55;
+}
+
+static bool intc_eoi_avoidable(struct intc *ic)
+{
+	return false;
+}
+
+GUEST(sti_nop_cli, 64, "sti; nop; cli; hlt");
+GUEST(sti_cli, 64, "sti; cli; hlt");
+
+static void interrupts_are_taken_between_sti_and_cli(void **state)
+{
+	static const struct intc_ops ops = {.pending = intc_pending,
+	                                    .accept = intc_accept,
+	                                    .eoi_avoidable = intc_eoi_avoidable};
+	struct intc ic = {.ops = &ops, .vcpu = &g.m->vcpu[0], .mmio_base = UINT64_MAX};
+
+	g.m->vcpu[0].intc = &ic;
+	waits = true;
+	guest_long(&g);
+	assert_int_equal(RUN(sti_nop_cli), 0x55);
+	assert_int_equal(guest_get(&g, (uint32_t)g.s.gpr[CPU_RSP], 8), AT_CODE + 2);
+	/* STI's shadow covers the CLI. */
+	waits = true;
+	guest_long(&g);
+	assert_int_equal(RUN(sti_cli), -1);
+	assert_true(waits);
+	g.m->vcpu[0].intc = NULL;
+}
+
 GUEST(clock_page, 64, "wrmsr; rdtsc; hlt");
 
 /* The clock page as a guest computes with it. */
@@ -494,6 +536,7 @@ int main(void)
 		cmocka_unit_test(bases_of_fs_and_gs),
 		cmocka_unit_test(data_breakpoints_report_behind_the_access),
 		cmocka_unit_test(the_interrupt_flag_is_iopls),
+		cmocka_unit_test(interrupts_are_taken_between_sti_and_cli),
 		cmocka_unit_test(a_kick_ends_one_hlt),
 		cmocka_unit_test(the_clock_page_tells_the_time),
 	};

@@ -40,16 +40,21 @@ static void op_cli(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-/* What was pending while the flag was clear must be seen now.  Apart, so that op_sti() stays small. */
-static void __attribute__((noinline)) look_for_interrupts(struct soft_cpu *c)
+/* Apart, so that op_sti() stays small. */
+static bool __attribute__((noinline)) something_waits(struct soft_cpu *c)
 {
 	struct intc *ic = c->vcpu->intc;
 
-	if (ic != NULL && (c->pv_eoi_set || ic->ops->pending(ic)))
-		sys_look(c);
+	if (ic == NULL || (!c->pv_eoi_set && !ic->ops->pending(ic)))
+		return false;
+	sys_look(c);
+	return true;
 }
 
-/* Events wait for the block's end: with another instruction in it that one is in the shadow anyway. */
+/*
+ * Events are taken behind blocks, so STI leaves its block when one waits: a CLI could follow in it, and in a
+ * loop nothing would ever be taken.  What comes later in the block is for the next STI or the block's end.
+ */
 static void op_sti(struct soft_cpu *c, const struct op *op)
 {
 	c->op = op;
@@ -57,11 +62,10 @@ static void op_sti(struct soft_cpu *c, const struct op *op)
 	if (c->eflags & FLAG_IF)
 		return op_next(c, op);
 	c->eflags |= FLAG_IF;
-	if (op->flags & OP_LAST) {
+	if ((op->flags & OP_LAST) || something_waits(c)) {
 		c->shadow = 1;
 		return sys_leave(c, op);
 	}
-	look_for_interrupts(c);
 	return op_next(c, op);
 }
 
