@@ -198,6 +198,9 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 	c->tlb = &c->tlbs[0];
 	native_open(c);
 	c->tlbs[0].n = c->tlbs[1].n = TLB_FILLS + 1; /* all zeros is no empty TLB */
+	for (unsigned i = 0; i < TLB_SIZE; i++)
+		c->tlb_aligned.e[i] =
+			(struct tlb_entry){.read = TLB_MISS, .write = TLB_MISS, .exec = TLB_MISS};
 	soft_tlb_flush(c, false);
 	fpu_reset(c);
 	v->engine_data = c;

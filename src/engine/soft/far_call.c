@@ -156,8 +156,8 @@ static void op_popf(struct soft_cpu *c, const struct op *op)
 	v = (uint32_t)stack_peek(c, 0, op->size);
 	stack_set(c, c->gpr[CPU_RSP] + op->size);
 	flags_set(c, (flags_get(c) & ~(mask | FLAG_RF)) | (v & mask));
-	/* Interrupts that were held off, and single step, want the dispatch loop. */
-	if (((c->eflags & ~old) & FLAG_IF) || ((c->eflags ^ old) & FLAG_TF)) {
+	/* Interrupts that were held off, single step and alignment checks want the dispatch loop. */
+	if (((c->eflags & ~old) & FLAG_IF) || ((c->eflags ^ old) & (FLAG_TF | FLAG_AC))) {
 		soft_mode_update(c);
 		return far_leave(c, op, op_end(c, op));
 	}

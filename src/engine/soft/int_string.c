@@ -171,7 +171,7 @@ static void op_rep(struct soft_cpu *c, const struct op *op)
 	bool compares = op->n == STR_SCAS || op->n == STR_CMPS;
 	bool until = op->flags & OP_REPNE; /* ZF that ends it */
 	bool bulk = op->n <= STR_STOS && op->asize == 8 && (c->mode & MODE_BITS) == MODE_64 &&
-	            !(c->eflags & (FLAG_DF | FLAG_TF));
+	            !(c->eflags & (FLAG_DF | FLAG_TF)) && c->tlb != &c->tlb_aligned;
 	uint64_t count, mask = address_mask(op);
 
 	c->op = op;

@@ -43,6 +43,10 @@ void soft_mode_update(struct soft_cpu *c)
 	if ((c->eflags & FLAG_TF) || (c->dr[7] & 0xff))
 		c->mode |= MODE_STEP;
 	c->tlb = &c->tlbs[c->cpl == 3];
+	if (unlikely((c->eflags & FLAG_AC) && c->cpl == 3 && (c->cr0 & CR0_AM))) {
+		c->tlb = &c->tlb_aligned;
+		c->mode |= MODE_STEP;
+	}
 }
 
 bool seg_find(struct soft_cpu *c, uint16_t sel, struct seg_desc *d)

@@ -179,9 +179,9 @@ struct soft_cpu {
 	uint32_t eflags; /* all flags but the arithmetic ones, with bit 1 set: DF IF TF IOPL... */
 	uint32_t mode;   /* MODE_* */
 	uint8_t cpl;
-	uint64_t rip;               /* between blocks */
-	const struct op *op;        /* the one executing, see the rules above */
-	struct tlb *tlb;            /* the one for the current privilege: &tlbs[cpl == 3] */
+	uint64_t rip;        /* between blocks */
+	const struct op *op; /* the one executing, see the rules above */
+	struct tlb *tlb; /* the one for the current privilege: &tlbs[cpl == 3] or &tlb_aligned */
 	_Atomic uint32_t *requests; /* &vcpu->requests */
 
 	struct vcpu *vcpu;
@@ -218,6 +218,8 @@ struct soft_cpu {
 	struct soft_native native;
 
 	struct tlb tlbs[2]; /* supervisor, user */
+	/* Always empty, in force while alignment is checked: every access takes the slow path. */
+	struct tlb tlb_aligned;
 
 	/* mmu.c, block.c and run.c keep what is theirs here */
 	struct soft_run *run;

@@ -152,6 +152,29 @@ static void check_canonical(struct soft_cpu *c, gva_t va)
 		soft_fault_error(c, c->op->flags & OP_STACK ? EXC_SS : EXC_GP, 0);
 }
 
+/* What an operand of len bytes must be aligned to (SDM 3A table 6-7; environments and states of x87). */
+static unsigned alignment(uint64_t len)
+{
+	switch (len) {
+	case 10:
+		return 8;
+	case 14:
+	case 94:
+		return 2;
+	case 28:
+	case 108:
+		return 4;
+	default:
+		return len <= 32 && (len & (len - 1)) == 0 ? (unsigned)MIN(len, 16u) : 1;
+	}
+}
+
+static void check_aligned(struct soft_cpu *c, gva_t va, uint64_t len, bool user)
+{
+	if (unlikely(c->tlb == &c->tlb_aligned) && user && (va & (alignment(len) - 1)))
+		soft_fault_error(c, EXC_AC, 0);
+}
+
 static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page *p,
                  const struct mmu_hit *hit)
 {
@@ -333,6 +356,7 @@ static struct mmu_hit touch_first(struct soft_cpu *c, gva_t va, unsigned len,
 {
 	check_canonical(c, va);
 	check_canonical(c, va + len - 1);
+	check_aligned(c, va, len, user);
 	return mmu_touch(c, va, access, user);
 }
 
@@ -375,6 +399,7 @@ uint64_t mmu_load(struct soft_cpu *c, gva_t va, unsigned size, bool user)
 		mmu_load_bytes(c, va, &v, size, user);
 		return v;
 	}
+	check_aligned(c, va, size, user);
 	h = mmu_touch(c, va, MMU_READ, user);
 	if (unlikely(c->dr[7] & 0xff))
 		watch(c, va, size, false);
@@ -389,6 +414,7 @@ void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool
 		mmu_store_bytes(c, va, &value, size, user);
 		return;
 	}
+	check_aligned(c, va, size, user);
 	h = mmu_touch(c, va, MMU_WRITE, user);
 	if (unlikely(c->dr[7] & 0xff))
 		watch(c, va, size, true);
@@ -405,6 +431,7 @@ void mmu_check(struct soft_cpu *c, gva_t va, uint64_t len, bool write, bool user
 	if (len > 0) {
 		check_canonical(c, va);
 		check_canonical(c, va + len - 1);
+		check_aligned(c, va, len, user);
 	}
 	while (len > 0) {
 		uint64_t n = MIN(len, PAGE_SIZE - (va & ~PAGE_MASK));
