@@ -79,7 +79,8 @@ void outcome_normalize(const struct cpu_case *c, struct outcome *o)
 	/* Linux says of addresses that aren't a program's that they are present. */
 	if (o->vector == EXC_PF && o->cr2 >= USER_TOP)
 		o->error |= 1;
-	if (c->any_fault && (o->vector == EXC_PF || o->vector == EXC_GP || o->vector == EXC_SS)) {
+	if (c->any_fault && (o->vector == EXC_PF || o->vector == EXC_GP || o->vector == EXC_SS ||
+	                     o->vector == EXC_AC)) {
 		o->vector = EXC_PF;
 		o->cr2 = o->error = 0;
 	}

@@ -195,6 +195,8 @@ void gen_regs(struct rng *r, struct cpu_case *c)
 	c->in.rflags = FLAG_FIXED | FLAG_IF | (rng64(r) & FLAGS_ARITH);
 	if (rng_one_in(r, 24))
 		c->in.rflags |= FLAG_TF; /* ends by #DB behind the first instruction */
+	if (rng_one_in(r, 24))
+		c->in.rflags |= FLAG_AC;
 	if (c->mode == CASE_64)
 		c->in.gs_base = 16 * rng_below(r, 64);
 	else
