@@ -1,12 +1,16 @@
 #!/bin/sh
-# SeaBIOS as Debian packages it (seabios) on the software engine: reaches its boot menu, which a key chooses
-# a virtio disk from; the disk's boot sector runs and reads the next one through the firmware.
-# usage: seabios.sh CASULO KERNELS
+# SeaBIOS as Debian packages it (seabios): reaches its boot menu, which a key chooses a virtio disk from; the
+# disk's boot sector runs and reads the next one through the firmware.
+# usage: seabios.sh CASULO KERNELS [ENGINE]
 set -u
-casulo=$1 kernels=$2
+casulo=$1 kernels=$2 engine=${3-soft}
 bios=/usr/share/seabios/bios-256k.bin
 if [ ! -r $bios ]; then
 	echo "no $bios: apt install seabios"
+	exit 77
+fi
+if [ "$engine" = kvm ] && ! (exec 3<>/dev/kvm) 2>/dev/null; then
+	echo "needs /dev/kvm"
 	exit 77
 fi
 dir=$(mktemp -d) || exit 1
@@ -38,7 +42,7 @@ expect() {
 cp "$kernels/mbr.bin" "$dir/disk" && truncate -s 1M "$dir/disk" || exit 1
 mkfifo "$dir/keys"
 : >"$dir/serial"
-"$casulo" boot --engine soft --bios $bios --disk "$dir/disk" --memory 64M --cpus 2 --net none \
+"$casulo" boot --engine "$engine" --bios $bios --disk "$dir/disk" --memory 64M --cpus 2 --net none \
 	--device isa-debug-exit --debugcon "file=$dir/debug" --timeout 100 \
 	<"$dir/keys" >"$dir/serial" 2>"$dir/err" &
 pid=$!

@@ -1,10 +1,10 @@
 #!/bin/sh
 # The kvm engine on a computer with AMD-V, that is in the lab host: `auto` chooses it there, the
 # micro-guests and guest tests pass on it, and the TESTs (programs).
-# usage: kvm.sh CASULO TOOL CPUS MICRO-GUESTS TEST...
+# usage: kvm.sh CASULO TOOL CPUS KERNELS MICRO-GUESTS TEST...
 set -u
-casulo=$1 tool=$2 cpus=$3 micro=$4
-shift 4
+casulo=$1 tool=$2 cpus=$3 kernels=$4 micro=$5
+shift 5
 here=$(cd "$(dirname "$0")" && pwd)
 if ! command -v qemu-system-x86_64 >/dev/null; then
 	echo "needs qemu-system-x86_64: ./dev setup test installs it"
@@ -25,6 +25,12 @@ ldd "$casulo" "$@" | sed -n 's/^[^/]*\(\/[^ ]*\) (.*/\1/p' | sort -u | while rea
 done
 cp "$here/../guest/linux.sh" "$here/../guest/micro.sh" "$dir/job/"
 cp "$here"/../guest/micro/*.out "$micro"/*.elf "$dir/job/micro/"
+cp "$kernels"/*.elf "$kernels"/*.bin "$here/../guest/boot.sh" "$here/../guest/seabios.sh" "$dir/job/"
+bios=/usr/share/seabios
+if [ -d $bios ]; then
+	mkdir -p "$dir$bios"
+	cp -L $bios/bios-256k.bin "$dir$bios/"
+fi
 cp "$here/job" "$dir/job/run"
 echo "$cpus" >"$dir/job/cpus"
 

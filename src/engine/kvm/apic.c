@@ -42,6 +42,17 @@ static void convert(struct kvm_lapic_state *page, struct lapic_regs *r, enum dir
 	word(page, APIC_TIMER_DIV, &r->timer_divide, d);
 }
 
+/*
+ * A count of 0 may be of a timer whose end KVM has noted, but not put into IRR yet, where we could see
+ * it.  It must not get lost: it's the next tick's then.  One that has ended long ago comes twice, which
+ * does less harm.
+ */
+static void keep_timer(struct lapic_regs *r)
+{
+	if (r->timer_initial && r->timer_now == 0 && !(r->lvt[LVT_TIMER] & APIC_MASKED))
+		r->timer_now = 1;
+}
+
 void kvm_apic_state(struct vcpu *v, struct state *s)
 {
 	struct kvm_cpu *c = v->engine_data;
@@ -53,6 +64,7 @@ void kvm_apic_state(struct vcpu *v, struct state *s)
 		state_fail(s, "KVM does not give the local APIC of vCPU %u: %s", v->id,
 		           strerror(-rc));
 	convert(&page, &regs, FROM_PAGE);
+	keep_timer(&regs);
 	lapic_regs_state(s, &regs);
 	if (!state_loading(s) || state_failed(s))
 		return;
