@@ -208,12 +208,6 @@ uint8_t *asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *targe
 	return e->at - 4;
 }
 
-void asm_load_ecx_rcx(struct assembly *e)
-{
-	asm_u8(e, 0x8b);
-	modrm(e, 0, HOST_RCX, HOST_RCX);
-}
-
 uint8_t *asm_jmp(struct assembly *e)
 {
 	asm_u8(e, 0xe9);

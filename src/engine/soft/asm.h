@@ -53,8 +53,6 @@ void asm_sign_extend_48(struct assembly *e, enum host_reg to, enum host_reg from
 void asm_not(struct assembly *e, enum host_reg r);
 /* The address of a place in the code; returns the place of its rel32, for asm_to(). */
 uint8_t *asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *target);
-/* mov (%rcx), %ecx */
-void asm_load_ecx_rcx(struct assembly *e);
 
 /* Jumps: those that return an address return the place of their rel32 (rel8), for asm_to(). */
 uint8_t *asm_jmp(struct assembly *e);

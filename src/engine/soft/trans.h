@@ -147,12 +147,12 @@ bool trans_jcc(struct translation *t);
 void trans_address(struct translation *t, int64_t offset);
 /* Leaves for the guest address in r15; site: NATIVE_SITE_*. */
 void trans_leave(struct translation *t, uint32_t site);
-/* Does a request wait?  Then leaves for an offset from the page's start. */
-void trans_poll(struct translation *t, int64_t offset);
 /* Goes to the guest address in r15 by the hash, or leaves. */
 void trans_go_hash(struct translation *t);
 /* To an offset from the page's start, from the op at work; within the page by a link. */
 void trans_go(struct translation *t, int64_t to);
 void trans_go_link(struct translation *t, int64_t to);
+/* The same, but leaves when a request waits. */
+void trans_go_back(struct translation *t, int64_t to);
 
 #endif

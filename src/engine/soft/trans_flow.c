@@ -17,22 +17,6 @@ void trans_leave(struct translation *t, uint32_t site)
 	asm_jmp_gs(&t->e, NATIVE(exit));
 }
 
-/*
- * Links that go backwards look for requests; jumps that look their target up need not (native_poke()).  So
- * there is no loop without a look.
- */
-void trans_poll(struct translation *t, int64_t offset)
-{
-	uint8_t *none;
-
-	asm_load_gs(&t->e, HOST_RCX, STATE(requests));
-	asm_load_ecx_rcx(&t->e);
-	none = asm_jrcxz(&t->e);
-	trans_address(t, offset);
-	trans_leave(t, NATIVE_SITE_NONE);
-	asm_to8(none, t->e.at);
-}
-
 /* Looks the guest address in r15 up: returns the jump that is taken when it was found, in slot r14. */
 static uint8_t *lookup(struct translation *t)
 {
@@ -70,6 +54,22 @@ void trans_go_link(struct translation *t, int64_t to)
 	trans_fix(t, FIX_LINK, asm_jmp(&t->e), to);
 }
 
+/*
+ * Links that go backwards look whether a request waits, as native_poke() says; jumps that look their target
+ * up need not.  So there is no loop without a look.
+ */
+void trans_go_back(struct translation *t, int64_t to)
+{
+	uint8_t *waits;
+
+	asm_load_gs(&t->e, HOST_RCX, NATIVE(hash_mask));
+	waits = asm_jrcxz(&t->e);
+	trans_go_link(t, to);
+	asm_to8(waits, t->e.at);
+	trans_address(t, to);
+	trans_leave(t, NATIVE_SITE_NONE);
+}
+
 /* To an offset from the page's start, from op i. */
 void trans_go(struct translation *t, int64_t to)
 {
@@ -79,8 +79,9 @@ void trans_go(struct translation *t, int64_t to)
 		return;
 	}
 	if (to <= trans_at(t, t->i))
-		trans_poll(t, to);
-	trans_go_link(t, to);
+		trans_go_back(t, to);
+	else
+		trans_go_link(t, to);
 }
 
 static int64_t branch_target(const struct translation *t)

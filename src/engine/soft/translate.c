@@ -131,8 +131,7 @@ static void finish_fix(struct translation *t, const struct fix *f)
 		break;
 	case FIX_TAKEN:
 		asm_to(f->rel, t->e.at);
-		trans_poll(t, f->to);
-		trans_go_link(t, f->to);
+		trans_go_back(t, f->to);
 		break;
 	case FIX_FAR:
 		asm_to(f->rel, t->e.at);
