@@ -111,17 +111,23 @@ static struct block **bucket_of(struct soft_cpu *c, gpa_t gpa, uint32_t mode)
 	return &c->run->blocks->bucket[h >> 48 & (BUCKETS - 1)];
 }
 
-/* Is a stale block's code the same as ever?  Then it's fresh again. */
+static bool same_bytes(const struct block *b, const struct fetch *f)
+{
+	return memcmp(f->host, b->bytes, b->len) == 0;
+}
+
+/* Is a stale block's code the same as ever, or again?  Then it's fresh. */
 static bool revive(struct soft_cpu *c, struct block *b, const struct fetch *f)
 {
 	uint32_t version;
 
-	if (b->cross)
+	if (b->cross || !same_bytes(b, f))
 		return false;
 	version = code_mark(c, b->page, b->gpa & ~PAGE_MASK, b->len);
-	if (memcmp(f->host, b->bytes, b->len) != 0)
+	if (!same_bytes(b, f))
 		return false;
 	b->version = version;
+	native_revive(c, b);
 	return true;
 }
 
@@ -236,19 +242,31 @@ static bool cross_valid(struct soft_cpu *c, const struct block *b, uint64_t rip)
 	return g.gpa == b->gpa2 && b->version2 == atomic_load(b->now2);
 }
 
+/* Code that is patched to and fro (static keys, inline caches) finds its old translations again. */
+#define VERSIONS 32
+
 struct block *block_find(struct soft_cpu *c, uint64_t rip, uint32_t mode)
 {
 	gva_t va = (mode & MODE_BITS) == MODE_64 ? rip : mmu_linear(c, CPU_CS, rip, 1, false);
 	struct fetch f = fetch_at(c, va);
-	struct block **at = bucket_of(c, f.gpa, mode);
+	struct block **head = bucket_of(c, f.gpa, mode), **at = head;
+	unsigned stale = 0;
 
-	for (struct block *b; (b = *at) != NULL; at = &b->next) {
-		if (b->gpa != f.gpa || b->mode != mode)
+	for (struct block *b; (b = *at) != NULL;) {
+		if (b->gpa != f.gpa || b->mode != mode) {
+			at = &b->next;
 			continue;
-		if ((block_fresh(b) || revive(c, b, &f)) && cross_valid(c, b, rip))
+		}
+		if ((block_fresh(b) || revive(c, b, &f)) && cross_valid(c, b, rip)) {
+			*at = b->next;
+			b->next = *head;
+			*head = b;
 			return b;
-		*at = b->next;
-		break;
+		}
+		if (b->cross || ++stale == VERSIONS)
+			*at = b->next;
+		else
+			at = &b->next;
 	}
 	return block_new(c, &f, rip, mode);
 }

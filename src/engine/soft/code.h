@@ -62,6 +62,8 @@ static inline bool code_tag(struct soft_vm *vm, uint32_t page)
 {
 	struct code_page *p = &vm->page[page];
 
+	if (atomic_load(&p->map) != 0)
+		return false;
 	atomic_store(&p->tagged, 1);
 	return atomic_load(&p->map) == 0;
 }

@@ -20,13 +20,19 @@
 struct fill {
 	uint64_t *entry;
 	uint32_t page; /* mem_page() */
+	uint16_t next; /* with the page's chain, if it allows writing: number + 1, 0 for none */
 	bool write;
 };
 
+#define FILL_CHAINS 512
+
 struct fills {
 	unsigned n;
+	uint16_t chain[FILL_CHAINS];
 	struct fill fill[FILLS];
 };
+
+_Static_assert(FILLS < UINT16_MAX, "a chain's numbers are of 16 bits");
 
 /* Translated code by guest address; the supervisor windows of all spaces share one. */
 struct jumps {
@@ -311,8 +317,11 @@ bool flat_open_part(struct soft_cpu *c, const void *at)
 
 static void drop_fills(struct fills *l)
 {
+	if (l->n == 0)
+		return;
 	for (unsigned i = 0; i < l->n; i++)
 		*l->fill[i].entry = FLAT_MISS;
+	memset(l->chain, 0, sizeof(l->chain));
 	l->n = 0;
 }
 
@@ -421,38 +430,63 @@ void flat_flush_page(struct soft_cpu *c, gva_t va)
 	c->run->generation = f->here->generation;
 }
 
-/* page UINT32_MAX: any. */
-static void drop_writes(struct fills *l, uint32_t page)
+static uint16_t *chain_of(struct fills *l, uint32_t page)
 {
-	for (unsigned i = 0; i < l->n; i++) {
-		struct fill *fill = &l->fill[i];
+	return &l->chain[page % FILL_CHAINS];
+}
 
-		if (!fill->write || (page != UINT32_MAX && fill->page != page))
+static void remember(struct fills *l, uint64_t *entry, uint32_t page, bool write)
+{
+	uint16_t *chain = chain_of(l, page);
+
+	l->fill[l->n++] = (struct fill){entry, page, write ? *chain : 0, write};
+	if (write)
+		*chain = (uint16_t)l->n;
+}
+
+static void drop_page_writes(struct fills *l, uint32_t page)
+{
+	uint16_t *at = chain_of(l, page);
+
+	while (*at != 0) {
+		struct fill *fill = &l->fill[*at - 1];
+
+		if (fill->page != page) {
+			at = &fill->next;
 			continue;
+		}
 		*fill->entry = FLAT_MISS;
-		*fill = l->fill[--l->n];
-		i--;
+		*at = fill->next;
 	}
 }
 
-static void drop_all_writes(struct soft_cpu *c, uint32_t page)
+static void drop_writes(struct fills *l)
 {
-	struct flat *f = c->native.flat;
-
-	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++) {
-		drop_writes(&window_of(f, i)->local, page);
-		drop_writes(&window_of(f, i)->global, page);
+	for (unsigned i = 0; i < l->n; i++) {
+		if (l->fill[i].write)
+			*l->fill[i].entry = FLAT_MISS;
 	}
+	memset(l->chain, 0, sizeof(l->chain));
 }
 
 void flat_drop_page(struct soft_cpu *c, uint32_t page)
 {
-	drop_all_writes(c, page);
+	struct flat *f = c->native.flat;
+
+	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++) {
+		drop_page_writes(&window_of(f, i)->local, page);
+		drop_page_writes(&window_of(f, i)->global, page);
+	}
 }
 
 void flat_drop_writes(struct soft_cpu *c)
 {
-	drop_all_writes(c, UINT32_MAX);
+	struct flat *f = c->native.flat;
+
+	for (unsigned i = 0; f != NULL && i < 2 * f->spaces; i++) {
+		drop_writes(&window_of(f, i)->local);
+		drop_writes(&window_of(f, i)->global);
+	}
 }
 
 /* Which view a page may have now. */
@@ -486,7 +520,7 @@ static bool enter(struct soft_cpu *c, struct window *w, gva_t va, const struct m
 		return false;
 	if (l->n == FILLS)
 		drop_fills(l);
-	l->fill[l->n++] = (struct fill){entry, page, write};
+	remember(l, entry, page, write);
 	*entry = addend;
 	tlb_note_size(c, va, p->shift);
 	c->native.code->fills++;

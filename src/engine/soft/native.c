@@ -14,6 +14,8 @@
 #define AGAIN   4 /* executions before a block that went stale is translated again, at most */
 #define FULL_AT (1 * MIB)
 
+const uint8_t native_nop[5] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
+
 static unsigned translate_after = ENGINE_SOFT_TRANSLATE;
 
 void engine_soft_translate_after(unsigned executions)
@@ -296,6 +298,19 @@ static struct block **bucket(struct native *n, uint32_t page)
 	return &n->page[page % NATIVE_PAGES];
 }
 
+/* Code becomes the way into a block. */
+static void put_in(struct native *n, struct block *b, struct native_block *nb)
+{
+	struct block **head = bucket(n, b->page);
+
+	b->native = nb;
+	b->last = NULL;
+	b->parked = false;
+	b->entry = (struct op){.fn = native_enter, .ptr = n->rx + nb->far};
+	b->native_next = *head;
+	*head = b;
+}
+
 /* The first bytes of the near entry become a jump. */
 static void divert(struct native *n, uint32_t near, uint32_t to)
 {
@@ -306,21 +321,44 @@ static void divert(struct native *n, uint32_t near, uint32_t to)
 	memcpy(n->rw + near, jmp, 5);
 }
 
-void native_discard(struct soft_cpu *c, struct block *b)
+static void count_again(struct native *n, struct block *b)
+{
+	b->entry = (struct op){.fn = native_count, .imm = MIN(AGAIN, n->after)};
+}
+
+/* Takes the way in away; the code stays where it is. */
+static void park(struct soft_cpu *c, struct block *b)
 {
 	struct native *n = c->native.code;
 	struct native_block *nb = b->native;
 
 	divert(n, nb->near, nb->out);
-	b->dead_near = nb->near;
+	b->last = nb;
+	b->parked = true;
 	b->native = NULL;
-	b->entry = (struct op){.fn = native_count, .imm = MIN(AGAIN, n->after)};
+	count_again(n, b);
 	for (struct block **at = bucket(n, b->page); *at; at = &(*at)->native_next) {
 		if (*at == b) {
 			*at = b->native_next;
 			break;
 		}
 	}
+}
+
+void native_discard(struct soft_cpu *c, struct block *b)
+{
+	park(c, b);
+	b->parked = false;
+}
+
+void native_revive(struct soft_cpu *c, struct block *b)
+{
+	struct native *n = c->native.code;
+
+	if (!b->parked)
+		return;
+	memcpy(n->rw + b->last->near, native_nop, sizeof(native_nop));
+	put_in(n, b, b->last);
 }
 
 void native_page_changed(struct soft_cpu *c, uint32_t page)
@@ -333,7 +371,7 @@ void native_page_changed(struct soft_cpu *c, uint32_t page)
 	for (b = *bucket(n, page); b; b = next) {
 		next = b->native_next;
 		if (b->page == page)
-			native_discard(c, b);
+			park(c, b);
 	}
 }
 
@@ -346,7 +384,7 @@ static void sweep_all(struct soft_cpu *c)
 		for (b = n->page[i]; b; b = next) {
 			next = b->native_next;
 			if (!block_fresh(b))
-				native_discard(c, b);
+				park(c, b);
 		}
 	}
 }
@@ -368,18 +406,13 @@ void native_sweep(struct soft_cpu *c)
 	}
 }
 
-/* Code was made: it becomes the way into the block. */
 void native_install(struct soft_cpu *c, struct block *b, struct native_block *nb)
 {
 	struct native *n = c->native.code;
-	struct block **head = bucket(n, b->page);
 
-	if (b->dead_near)
-		divert(n, b->dead_near, nb->near);
-	b->native = nb;
-	b->entry = (struct op){.fn = native_enter, .ptr = n->rx + nb->far};
-	b->native_next = *head;
-	*head = b;
+	if (b->last != NULL)
+		divert(n, b->last->near, nb->near);
+	put_in(n, b, nb);
 	n->blocks++;
 }
 

@@ -92,8 +92,12 @@ void native_link(struct soft_cpu *c, struct block *b);
 /* Code in the page changed: its blocks are stale.  native_sweep: somewhere, by anyone. */
 void native_page_changed(struct soft_cpu *c, uint32_t page);
 void native_sweep(struct soft_cpu *c);
+/* A stale block's bytes are what they were when it was translated. */
+void native_revive(struct soft_cpu *c, struct block *b);
 /* Takes the code of one block away; it will be translated again. */
 void native_discard(struct soft_cpu *c, struct block *b);
+/* What a near entry begins with. */
+extern const uint8_t native_nop[5];
 
 /* As an op's function: goes on in translated code at op->ptr. */
 void native_enter(struct soft_cpu *c, const struct op *op);

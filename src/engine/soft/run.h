@@ -26,6 +26,7 @@ struct block {
 	const _Atomic uint32_t *now; /* the page's version */
 	uint32_t version;            /* of the page when the block was decoded */
 	uint16_t len, n;             /* bytes, instructions */
+	bool parked;                 /* the last translation is good when the bytes are */
 	bool cross;                  /* its only instruction runs into the next page: */
 	gpa_t gpa2;                  /* that page, */
 	uint32_t version2;           /* and its version */
@@ -34,7 +35,7 @@ struct block {
 	/* Translation (native.h) */
 	struct native_block *native; /* NULL: interpreted */
 	struct block *native_next;   /* in its page's bucket */
-	uint32_t dead_near;          /* of the last translation, which is stale */
+	struct native_block *last;   /* the last translation, when it isn't in use */
 	uint64_t slow;               /* ops that are better interpreted: bits */
 	struct op entry;             /* how the block is entered: its fn comes first */
 	struct op op[];

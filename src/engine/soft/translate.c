@@ -224,14 +224,12 @@ static unsigned translate_ops(struct translation *t)
 
 static void begin(struct translation *t)
 {
-	static const uint8_t nop5[] = {0x0f, 0x1f, 0x44, 0x00, 0x00};
-
 	trans_vector_before(t);
 	t->far = t->e.at;
 	asm_lea(&t->e, HOST_R15, HOST_R15, HOST_NONE, 0, -(int32_t)t->offset, true);
 	asm_store_gs(&t->e, NATIVE(page_rip), HOST_R15);
 	t->near = t->e.at;
-	asm_bytes(&t->e, nop5, sizeof(nop5));
+	asm_bytes(&t->e, native_nop, sizeof(native_nop));
 	trans_vector_entry(t);
 }
 
@@ -253,6 +251,10 @@ void native_translate(struct soft_cpu *c, struct block *b)
 	struct native_block *nb;
 	unsigned gain;
 
+	if (b->parked) {
+		native_revive(c, b);
+		return;
+	}
 	*t = (struct translation){.c = c, .n = n, .b = b, .offset = b->gpa & ~PAGE_MASK};
 	t->e = (struct assembly){.at = start, .end = n->rw + NATIVE_CODE};
 	t->first_site = n->sites;
