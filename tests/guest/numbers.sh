@@ -16,7 +16,7 @@ cp "$program" "$dir/numbers/job/numbers"
 	--initrd "$dir/initrd" --append "console=ttyS0 quiet panic=-1 run=/job/numbers" \
 	</dev/null >"$dir/out" 2>"$dir/err"
 code=$?
-tr -d '\r' <"$dir/out" | grep -E '^(mathematics|strings|rounding|signal|thread) ' >"$dir/got"
+tr -d '\r' <"$dir/out" | grep -E '^(rewritten|mathematics|strings|rounding|signal|thread) ' >"$dir/got"
 if [ $code -ne 0 ] || ! diff "$dir/want" "$dir/got"; then
 	echo "FAIL exit code $code"
 	cat "$dir/out" "$dir/err"

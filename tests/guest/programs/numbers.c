@@ -1,7 +1,8 @@
 /*
  * A program whose output tells of each wrong bit of x87, SSE and AVX in a whole system: the C library's
  * mathematics and its string functions (which choose AVX2 where CPUID shows it), conversions of numbers
- * and text, rounding modes, floating-point signals, and threads that compute while they are preempted.
+ * and text, rounding modes, floating-point signals, threads that compute while they are preempted, and code
+ * that changes.
  * It must print the same in a guest as on the host.
  */
 #include <complex.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define THREADS 4
 #define BUFFER  200000
@@ -174,8 +176,52 @@ static void threads(void)
 	}
 }
 
+typedef uint32_t function(uint32_t);
+
+/* lea N(%rdi),%eax; rol $5,%eax; ret */
+static function *add_function(uint8_t *at, uint32_t n)
+{
+	static const uint8_t template[] = {0x8d, 0x87, 0, 0, 0, 0, 0xc1, 0xc0, 5, 0xc3};
+
+	memcpy(at, template, sizeof(template));
+	memcpy(at + 2, &n, sizeof(n));
+	return (function *)(uintptr_t)at;
+}
+
+/*
+ * Code that changes: to and fro, among more versions than anyone remembers, one function beside another
+ * that stays, and by its own hand.  movl $N,3(%rip); lea (%rdi),%eax; add $0,%eax; ret
+ */
+static void rewritten(void)
+{
+	static const uint8_t own[] = {0xc7, 0x05, 3,    0,    0, 0, 0, 0, 0,
+	                              0,    0x8d, 0x07, 0x05, 0, 0, 0, 0, 0xc3};
+	uint8_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
+	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint32_t sum = 1;
+
+	if (page == MAP_FAILED)
+		exit(1);
+	for (uint32_t i = 0; i < 4000; i++) {
+		function *stays = add_function(page + 512, 77), *first = add_function(page, i & 1);
+
+		sum = stays(first(sum));
+		add_function(page + 4096, i % 50 * 3);
+		for (unsigned k = 0; k < i % 40; k++)
+			sum = stays(((function *)(uintptr_t)(page + 4096))(sum));
+		memcpy(page + 64, own, sizeof(own));
+		memcpy(page + 64 + 6, &i, sizeof(i));
+		sum ^= ((function *)(uintptr_t)(page + 64))(sum);
+		page[4096 + 2048] = (uint8_t)sum;
+		mix(&sum, sizeof(sum));
+	}
+	munmap(page, 8192);
+}
+
 int main(void)
 {
+	rewritten();
+	printf("rewritten %016llx\n", (unsigned long long)digest);
 	mathematics();
 	printf("mathematics %016llx\n", (unsigned long long)digest);
 	strings();
