@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <x86intrin.h>
 
 #include "engine/soft/code.h"
 #include "engine/soft/flags.h"
@@ -158,9 +157,7 @@ static void dirty_stop(struct machine *m)
 
 static uint64_t tsc(struct vcpu *v)
 {
-	const struct soft_cpu *c = v->engine_data;
-
-	return __rdtsc() + (uint64_t)c->tsc_offset;
+	return times_tsc(v->engine_data);
 }
 
 static int vcpu_open(struct vcpu *v, struct err *e)

@@ -162,6 +162,8 @@ void pv_resumed(struct soft_cpu *c)
 void pv_leaves(struct soft_cpu *c)
 {
 	times_left(c);
+	/* An offer is no part of the processor's state. */
+	pv_eoi_poll(c);
 	if (c->pv_steal_time & PV_ENABLE)
 		steal_publish(c);
 }

@@ -40,18 +40,23 @@ static uint64_t standing(struct soft_cpu *c, const struct soft_times *t, uint64_
 	return counted < passed ? MIN(passed - counted, tsc - left) : 0;
 }
 
-/* Lock held. */
+/* Lock held: the host's TSC and the clock now. */
+static void pair_set(struct soft_cpu *c, struct soft_times *t, uint64_t tsc)
+{
+	t->clock = clock_word(c);
+	t->ns = clock_now(&c->machine->clock);
+	t->tsc = tsc;
+	t->generation++;
+	atomic_store(&t->left, tsc);
+}
+
 static void renew(struct soft_cpu *c, struct soft_times *t)
 {
-	uint64_t clock = clock_word(c), before = __rdtsc(), ns = clock_now(&c->machine->clock);
-	uint64_t tsc = before + (__rdtsc() - before) / 2, held = standing(c, t, tsc);
+	uint64_t tsc = __rdtsc(), held = standing(c, t, tsc);
 
 	atomic_fetch_add(&t->held, held);
 	atomic_fetch_sub(&t->offset, (int64_t)held);
-	t->tsc = tsc;
-	t->ns = ns;
-	t->clock = clock;
-	t->generation++;
+	pair_set(c, t, tsc);
 }
 
 struct times_pair times_pair(struct soft_cpu *c)
@@ -111,7 +116,7 @@ void times_tsc_set(struct soft_cpu *c, uint64_t tsc)
 	ahead = (int64_t)(now + (uint64_t)atomic_load(&t->offset) - standing(c, t, now) - tsc);
 	if (ahead >= second || ahead <= -second / 100) {
 		atomic_store(&t->offset, (int64_t)(tsc - now));
-		t->generation = 0;
+		pair_set(c, t, now);
 	}
 	c->tsc_offset = atomic_load(&t->offset);
 	c->tsc_held = atomic_load(&t->held);
