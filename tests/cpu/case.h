@@ -5,7 +5,7 @@
  * Code and data lie in a "box" that has the same linear addresses in this process (native execution,
  * ring 3) and in the guest (ring 3, paging on):
  *
- *	BOX_CODE  2 pages  read, execute; all bytes but the case's are INT3
+ *	BOX_CODE  2 pages  read, execute; the second may be written; all bytes but the case's are INT3
  *	BOX_DATA  4 pages  three may be read and written, the last one only read
  *
  * with nothing mapped for 64 KiB around each.  A case ends by an exception, normally the INT3 behind
@@ -16,13 +16,14 @@
 
 #include "base/lang.h"
 
-#define BOX_PAGE       4096u
-#define BOX_CODE       0x10000000u
-#define BOX_CODE_PAGES 2
-#define BOX_DATA       0x20000000u
-#define BOX_DATA_PAGES 4
-#define BOX_DATA_RW    3 /* so many of them may be written */
-#define BOX_GUARD      0x10000u
+#define BOX_PAGE          4096u
+#define BOX_CODE          0x10000000u
+#define BOX_CODE_PAGES    2
+#define BOX_CODE_WRITABLE BOX_PAGE /* offset of the page that may be written */
+#define BOX_DATA          0x20000000u
+#define BOX_DATA_PAGES    4
+#define BOX_DATA_RW       3 /* so many of them may be written */
+#define BOX_GUARD         0x10000u
 
 /* Selectors: those of Linux, and of an LDT of our own (box_segment). */
 #define SEL_CODE64 0x33

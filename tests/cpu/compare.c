@@ -204,6 +204,8 @@ void outcome_print(FILE *out, const struct cpu_case *c, const struct side *x, co
 	print_u64(out, "gs_base", c->in.gs_base, a->gs_base, b->gs_base);
 	print_xsave(out, c->in.xsave, a->xsave, b->xsave);
 	print_data(out, &x->box, &y->box);
+	if (memcmp(x->code, y->code, c->len) != 0)
+		fprintf(out, "    the code is not the same\n");
 }
 
 void case_print(FILE *out, const struct cpu_case *c)

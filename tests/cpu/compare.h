@@ -13,6 +13,7 @@ struct side {
 	const struct executor *executor;
 	struct outcome outcome;
 	struct box box;
+	uint8_t code[CASE_CODE]; /* the case's, afterwards */
 };
 /* What differs, by executors' names; only the first lines of data. */
 void outcome_print(FILE *out, const struct cpu_case *c, const struct side *a, const struct side *b);

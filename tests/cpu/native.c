@@ -145,6 +145,8 @@ static int map_box(void)
 	            MAP_FAILED ||
 	    mmap((void *)(uintptr_t)BOX_DATA, data, PROT_READ | PROT_WRITE, fixed, fd,
 	         (off_t)code) == MAP_FAILED ||
+	    mprotect((void *)(uintptr_t)(BOX_CODE + BOX_CODE_WRITABLE), BOX_PAGE,
+	             PROT_READ | PROT_WRITE | PROT_EXEC) < 0 ||
 	    mprotect((void *)(uintptr_t)(BOX_DATA + BOX_DATA_RW * BOX_PAGE),
 	             (BOX_DATA_PAGES - BOX_DATA_RW) * BOX_PAGE, PROT_READ) < 0) {
 		close(fd);

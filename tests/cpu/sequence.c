@@ -63,6 +63,10 @@ struct builder {
 	unsigned head;        /* its first piece */
 	uint32_t undefined;   /* flags now */
 	unsigned function;    /* the piece after which a function's body began, 0: none */
+	int64_t edge;         /* of a page, counted from the data pointer; 0: keep away from them */
+	bool rewrites;        /* its own code */
+	unsigned victims, stores;
+	unsigned victim[PIECES_MAX], store[PIECES_MAX]; /* pieces */
 };
 
 static int data_pointer(enum case_mode mode)
@@ -172,8 +176,11 @@ static bool confine_memory(struct builder *b, const struct insn *n, const ZydisD
 		return false;
 	if (size == 8)
 		disp = (uint64_t)((int64_t)rng_below(b->r, 256) - 128);
-	if (o->size >= 64)
+	else if (b->edge && rng_one_in(b->r, 2))
+		disp = (uint64_t)(b->edge - rng_below(b->r, o->size / 8 + 1));
+	if (o->size >= 64 && !b->edge)
 		disp &= ~15ull;
+	b->c->any_fault |= o->size == 80;
 	memcpy(bytes + n->i.raw.disp.offset, &disp, size / 8);
 	return true;
 }
@@ -313,6 +320,51 @@ static void end_function(struct builder *b)
 	b->function = 0;
 }
 
+/* ADD r32, imm32, whose immediate will be rewritten: any bytes will do. */
+static void add_victim(struct builder *b)
+{
+	static const uint8_t regs[] = {CPU_RAX, CPU_RCX, CPU_RDX};
+	uint8_t bytes[6] = {0x81, (uint8_t)(0xc0 | regs[rng_below(b->r, ARRAY_LEN(regs))])};
+	uint32_t imm = (uint32_t)rng64(b->r);
+
+	memcpy(bytes + 2, &imm, 4);
+	b->victim[b->victims++] = b->n;
+	append(b, PIECE_PLAIN, bytes, sizeof(bytes));
+	b->undefined = 0;
+}
+
+/* A store into code: MOV or ADD of a byte, MOV of four, NOT; the address is filled in at the end. */
+static void add_store(struct builder *b)
+{
+	static const struct {
+		uint8_t opcode, modrm, imm;
+	} form[] = {{0xc6, 0x05, 1}, {0x80, 0x05, 1}, {0xc7, 0x05, 4}, {0xf6, 0x15, 0}};
+	unsigned f = rng_below(b->r, ARRAY_LEN(form));
+	uint8_t bytes[10] = {form[f].opcode, form[f].modrm};
+
+	rng_fill(b->r, bytes + 6, 4);
+	b->store[b->stores++] = b->n;
+	append(b, PIECE_PLAIN, bytes, 6u + form[f].imm);
+	if (form[f].opcode == 0x80)
+		b->undefined = 0;
+}
+
+static void aim_stores(struct builder *b)
+{
+	if (b->stores && !b->victims)
+		add_victim(b);
+	for (unsigned i = 0; i < b->stores; i++) {
+		const struct piece *p = &b->piece[b->store[i]];
+		const struct piece *v = &b->piece[b->victim[rng_below(b->r, b->victims)]];
+		unsigned wide = b->c->code[p->at] == 0xc7;
+		uint32_t to = (uint32_t)b->c->in.rip + v->at + 2 + (wide ? 0 : rng_below(b->r, 4));
+
+		if (b->c->mode == CASE_64)
+			to -= (uint32_t)b->c->in.rip + p->at + p->len;
+		memcpy(b->c->code + p->at + 2, &to, 4);
+	}
+}
+
 /* May a jump at i go to j: not into a loop past its start, not out of or into a function. */
 static bool may_jump(const struct builder *b, unsigned i, unsigned j)
 {
@@ -358,6 +410,8 @@ static void add_piece(struct builder *b)
 		begin_loop(b);
 	else if (!b->function && !b->loop && rng_one_in(b->r, 20))
 		begin_function(b);
+	else if (b->rewrites && rng_one_in(b->r, 4))
+		rng_one_in(b->r, 2) ? add_victim(b) : add_store(b);
 	else if (rng_one_in(b->r, 7))
 		add_jump(b);
 	else
@@ -367,6 +421,8 @@ static void add_piece(struct builder *b)
 static void set_state(struct builder *b)
 {
 	struct cpu_case *c = b->c;
+	/* Between two pages, before the read-only one, behind it. */
+	static const uint32_t edges[] = {0x1000, 0x1000, 0x1000, 0x3000, 0x4000};
 	uint32_t base = c->mode >= CASE_SEG32 ? 0 : BOX_DATA;
 	uint64_t *g = c->in.gpr;
 
@@ -378,9 +434,19 @@ static void set_state(struct builder *b)
 	                                : SEL_DATA;
 	c->ds = c->es = c->mode == CASE_64 ? 0 : c->ss;
 	gen_regs(b->r, c);
+	b->rewrites = c->mode < CASE_SEG32 && rng_one_in(b->r, 4);
 	c->in.rip = (c->mode >= CASE_SEG32 ? 0 : BOX_CODE) + 64 +
 	            rng_below(b->r, BOX_CODE_PAGES * BOX_PAGE - CASE_CODE - 128);
+	if (b->rewrites)
+		c->in.rip = BOX_CODE + BOX_CODE_WRITABLE + 64 +
+		            rng_below(b->r, BOX_PAGE - CASE_CODE - 128);
 	g[data_pointer(c->mode)] = base + 0x400 + 64 * rng_below(b->r, 32);
+	if (rng_one_in(b->r, 3)) {
+		b->edge = 1 + rng_below(b->r, 63);
+		c->any_fault = c->mode >= CASE_SEG32; /* alignment, or the segment's limit? */
+		g[data_pointer(c->mode)] =
+			base + edges[rng_below(b->r, ARRAY_LEN(edges))] - (uint64_t)b->edge;
+	}
 	g[CPU_RSP] = base + 0x2800 + 8 * rng_below(b->r, 32);
 	g[CPU_RSI] = base + 0x1400 + rng_below(b->r, 64);
 	g[CPU_RDI] = base + 0x1c00 + rng_below(b->r, 64);
@@ -406,6 +472,7 @@ void gen_sequence(struct rng *r, const struct sequences *s, struct cpu_case *c)
 		end_loop(&b);
 	if (b.function)
 		end_function(&b);
+	aim_stores(&b);
 	b.piece[b.n] = (struct piece){.at = c->len, .entering = FLAGS_ARITH};
 	for (unsigned i = 0; i < b.n; i++)
 		if (b.piece[i].kind == PIECE_JUMP)

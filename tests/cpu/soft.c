@@ -74,7 +74,8 @@ static void map_box(void)
 	put64(PD + (BOX_CODE >> 21) * 8, PT_CODE | user);
 	put64(PD + (BOX_DATA >> 21) * 8, PT_DATA | user);
 	for (unsigned i = 0; i < BOX_CODE_PAGES; i++)
-		put64(PT_CODE + i * 8, (CODE + i * BOX_PAGE) | PTE_P | PTE_U);
+		put64(PT_CODE + i * 8, (CODE + i * BOX_PAGE) | PTE_P | PTE_U |
+		                               (i * BOX_PAGE >= BOX_CODE_WRITABLE ? PTE_W : 0));
 	for (unsigned i = 0; i < BOX_DATA_PAGES; i++)
 		put64(PT_DATA + i * 8,
 		      data_page(i) | PTE_P | PTE_U | PTE_NX | (i < BOX_DATA_RW ? PTE_W : 0));

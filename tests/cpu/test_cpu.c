@@ -103,9 +103,14 @@ static void start_ticks(void)
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
+static unsigned code_offset(const struct cpu_case *c)
+{
+	return (unsigned)(c->in.rip + case_code_base(c) - BOX_CODE);
+}
+
 static void load_code(const struct side *s, const struct cpu_case *c, bool put)
 {
-	unsigned at = (unsigned)(c->in.rip + case_code_base(c) - BOX_CODE);
+	unsigned at = code_offset(c);
 
 	if (put)
 		memcpy(s->box.code + at, c->code, c->len);
@@ -126,6 +131,7 @@ static void execute(struct side *s, const struct cpu_case *c, const struct image
 	now.running = s->executor;
 	s->executor->run(c, o);
 	now.running = NULL;
+	memcpy(s->code, s->box.code + code_offset(c), c->len);
 	load_code(s, c, false);
 	outcome_normalize(c, o);
 }
@@ -189,7 +195,7 @@ static bool make_case(const struct run *r, uint64_t number, struct cpu_case *c, 
 static bool agree(const struct cpu_case *c, const struct side *a, const struct side *b)
 {
 	return outcome_equal(c, &a->outcome, &b->outcome) &&
-	       box_equal(c, &a->outcome, &a->box, &b->box);
+	       memcmp(a->code, b->code, c->len) == 0 && box_equal(c, &a->outcome, &a->box, &b->box);
 }
 
 static void run_case(struct run *r, uint64_t number)
