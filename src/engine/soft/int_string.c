@@ -166,7 +166,8 @@ static void again(struct soft_cpu *c, const struct op *op)
 	return op_leave(c, op_rip(c, op));
 }
 
-static void op_rep(struct soft_cpu *c, const struct op *op)
+/* Whether it is to come back for more.  Apart, so that op_rep() keeps its tail calls. */
+static NOINLINE bool do_rep(struct soft_cpu *c, const struct op *op)
 {
 	bool compares = op->n == STR_SCAS || op->n == STR_CMPS;
 	bool until = op->flags & OP_REPNE; /* ZF that ends it */
@@ -180,7 +181,7 @@ static void op_rep(struct soft_cpu *c, const struct op *op)
 		    atomic_load_explicit(c->requests, memory_order_relaxed) != 0) {
 			/* With a request waiting some progress is made first. */
 			if (i > 0)
-				return again(c, op);
+				return true;
 		}
 		if (bulk && in_bulk(c, op, count) > 0)
 			continue;
@@ -189,8 +190,13 @@ static void op_rep(struct soft_cpu *c, const struct op *op)
 		if (compares && !!(c->aflags & AF_ZF) == until)
 			break;
 	}
-	if ((c->eflags & FLAG_TF) && (c->gpr[CPU_RCX] & mask) != 0 &&
-	    !(compares && !!(c->aflags & AF_ZF) == until))
+	return (c->eflags & FLAG_TF) && (c->gpr[CPU_RCX] & mask) != 0 &&
+	       !(compares && !!(c->aflags & AF_ZF) == until);
+}
+
+static void op_rep(struct soft_cpu *c, const struct op *op)
+{
+	if (do_rep(c, op))
 		return again(c, op);
 	return op_next(c, op);
 }
