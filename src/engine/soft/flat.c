@@ -14,7 +14,8 @@
 #define SPACES_MAX   8u       /* Linux uses six PCIDs */
 #define HOST_SPACE   (100ull << 40) /* bytes of host addresses that all vCPUs' windows may take */
 #define JUMPS_LISTED 1024
-#define AROUND       8 /* pages that are looked at on either side of one that is filled */
+#define AROUND       8  /* pages that are looked at on either side of one that is filled, */
+#define AROUND_LARGE 64 /* and that are filled within a large page */
 
 /* An entry that is not FLAT_MISS, unless it was dropped meanwhile. */
 struct fill {
@@ -528,19 +529,35 @@ static bool enter(struct soft_cpu *c, struct window *w, gva_t va, const struct m
 }
 
 /* Neighbours that the guest has used already need no fault of their own. */
-static void fill_around(struct soft_cpu *c, struct window *w, gva_t va)
+static void fill_around(struct soft_cpu *c, struct window *w, gva_t va, const struct mmu_page *hit)
 {
-	gva_t first = MAX(va & ~(2 * MIB - 1), (va & PAGE_MASK) - AROUND * PAGE_SIZE);
-	gva_t last = MIN(va | (2 * MIB - 1), (va | ~PAGE_MASK) + AROUND * PAGE_SIZE);
+	bool large = hit->shift > PAGE_SHIFT;
+	gva_t reach = (large ? AROUND_LARGE : AROUND) * PAGE_SIZE, page = va & PAGE_MASK;
+	gva_t first = MAX(va & ~(2 * MIB - 1), page - reach);
+	gva_t last = MIN(va | (2 * MIB - 1), page + PAGE_SIZE - 1 + reach);
+	bool user = w == &c->native.flat->here->window[1];
 
 	for (gva_t at = first; at < last; at += PAGE_SIZE) {
-		struct mmu_page p;
+		struct mmu_page p = *hit;
 
-		if (((at ^ va) & PAGE_MASK) == 0 || *entry_at(w, at) != FLAT_MISS)
+		if (at == page || *entry_at(w, at) != FLAT_MISS)
 			continue;
-		if (mmu_peek(c, at, w == &c->native.flat->here->window[1], &p))
+		/* A large page is at least 2 MiB: one entry of the guest's tables says all. */
+		p.gpa = (hit->gpa & PAGE_MASK) + (at - page);
+		if (large || mmu_peek(c, at, user, &p))
 			enter(c, w, at, &p, false);
 	}
+}
+
+void flat_refill(struct soft_cpu *c, gva_t va)
+{
+	struct window *w = c->native.flat->now;
+	uint64_t *entry = entry_at(w, va);
+	struct mmu_page p;
+
+	if ((part_is_open(w, entry) || part_open(w, entry)) &&
+	    mmu_peek(c, va, w == &c->native.flat->here->window[1], &p))
+		enter(c, w, va, &p, false);
 }
 
 static bool canonical(gva_t va)
@@ -566,7 +583,7 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
 	if (!enter(c, w, va, &p, write))
 		return FLAT_SLOW;
 	if (missing)
-		fill_around(c, w, va);
+		fill_around(c, w, va, &p);
 	return FLAT_FILLED;
 }
 

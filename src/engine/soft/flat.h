@@ -69,6 +69,8 @@ enum flat_result {
 	FLAT_SLOW,   /* a device, code beside data...: interpret */
 };
 enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write);
+/* The guest has handled a page fault at va and goes on: saves the host fault that would come. */
+void flat_refill(struct soft_cpu *c, gva_t va);
 /* Opens the part of a table at a host address that faulted; false: it's in no table. */
 bool flat_open_part(struct soft_cpu *c, const void *at);
 

@@ -36,6 +36,8 @@ static void caught(struct soft_cpu *c)
 	r->link = NULL;
 	r->again = false;
 	r->exceptions++;
+	if (x.vector == EXC_PF && c->cpl == 3)
+		c->native.faulted = x.cr2;
 	c->op = &r->fetch;
 	soft_exception(c, &x);
 }
@@ -187,6 +189,10 @@ static void run_blocks(struct soft_cpu *c)
 	c->native.site = NATIVE_SITE_NONE;
 	if (c->native.code != NULL) {
 		flat_select(c);
+		if (unlikely(c->native.faulted != 0) && c->cpl == 3 && c->native.code != NULL) {
+			flat_refill(c, c->native.faulted);
+			c->native.faulted = 0;
+		}
 		native_vec_permit(c);
 	}
 	do {

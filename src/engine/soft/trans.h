@@ -34,12 +34,9 @@ struct translation {
 	uint8_t *far, *near;
 	unsigned offset; /* of the block in its page */
 	unsigned i;      /* the op at work */
-	ZydisDecodedInstruction insn[BLOCK_OPS];
-	ZydisDecodedOperand operand[BLOCK_OPS][ZYDIS_MAX_OPERAND_COUNT];
 	bool ours[BLOCK_OPS];          /* translated, not left to the interpreter */
 	uint8_t *start[BLOCK_OPS + 1]; /* of an op's code; NULL: inside a run of fallbacks */
 	uint8_t *stub[BLOCK_OPS];      /* of an op's fallback */
-	struct fix fix[FIXES_MAX];
 	unsigned fixes;
 	size_t first_site;
 	/* Registers that the block needs, bits by enum native_vec; the last op that does */
@@ -53,6 +50,10 @@ struct translation {
 	enum host_reg ea; /* has the address of the memory operand */
 	bool aligned;     /* its memory operand must be: the host faults otherwise */
 	bool traps;       /* the host may raise an arithmetic exception */
+	/* Large, and not cleared for each block. */
+	struct fix fix[FIXES_MAX];
+	ZydisDecodedInstruction insn[BLOCK_OPS];
+	ZydisDecodedOperand operand[BLOCK_OPS][ZYDIS_MAX_OPERAND_COUNT];
 };
 
 /* Offsets by GS. */

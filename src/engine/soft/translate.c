@@ -255,7 +255,11 @@ void native_translate(struct soft_cpu *c, struct block *b)
 		native_revive(c, b);
 		return;
 	}
-	*t = (struct translation){.c = c, .n = n, .b = b, .offset = b->gpa & ~PAGE_MASK};
+	memset(t, 0, offsetof(struct translation, fix));
+	t->c = c;
+	t->n = n;
+	t->b = b;
+	t->offset = b->gpa & ~PAGE_MASK;
 	t->e = (struct assembly){.at = start, .end = n->rw + NATIVE_CODE};
 	t->first_site = n->sites;
 	decode(t);
