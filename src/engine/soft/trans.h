@@ -32,8 +32,8 @@ struct translation {
 	struct block *b;
 	struct assembly e;
 	uint8_t *far, *near;
-	unsigned offset; /* of the block in its page */
-	unsigned i;      /* the op at work */
+	unsigned offset;               /* of the block in its page */
+	unsigned i;                    /* the op at work */
 	bool ours[BLOCK_OPS];          /* translated, not left to the interpreter */
 	uint8_t *start[BLOCK_OPS + 1]; /* of an op's code; NULL: inside a run of fallbacks */
 	uint8_t *stub[BLOCK_OPS];      /* of an op's fallback */
