@@ -160,7 +160,7 @@ struct soft_native {
 	void (*vec_load[3])(void); /* goes on at r15 */
 	uint32_t host_mxcsr;
 	gva_t faulted; /* address of user code's last #PF, 0: none */
-	uint64_t gs; /* what GS points to, as far as we know */
+	uint64_t gs;   /* what GS points to, as far as we know */
 	int state_fd;
 	struct flat *flat;
 	struct native *code; /* NULL: there is no translation */
