@@ -3,7 +3,7 @@
  *
  *	0		RAM, to 3 GiB at most
  *	0xc0000000	PCI: 32-bit BARs
- *	0xe0000000	PCI: ECAM, 256 buses
+ *	0xe0000000	PCI: ECAM, room for 256 buses
  *	0xf0000000	PCI: 32-bit BARs
  *	0xfec00000	IOAPIC
  *	0xfee00000	local APICs, messages
@@ -26,6 +26,7 @@
 #define LAYOUT_ECAM          0xe0000000ull
 #define LAYOUT_ECAM_FIRMWARE 0xb0000000ull
 #define LAYOUT_ECAM_BUSES    256
+#define LAYOUT_PCI_BUSES     1 /* that there are */
 #define LAYOUT_IOAPIC        0xfec00000ull
 #define LAYOUT_LAPIC         0xfee00000ull
 #define LAYOUT_PCI_HIGH_SIZE (64 * GIB)

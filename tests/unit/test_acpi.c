@@ -28,6 +28,7 @@ static const struct acpi_platform platform = {
 	.com1 = true,
 	.rtc = true,
 	.ecam_base = 0xe0000000,
+	.ecam_size = 256 << 20,
 	.buses = 256,
 	.hole_base = 0xc0000000,
 	.hole_end = 0xfec00000,

@@ -30,8 +30,8 @@ struct acpi_platform {
 	uint8_t reset_value;
 	bool i8042, com1, rtc;
 	/* PCI */
-	uint64_t ecam_base;
-	unsigned buses;
+	uint64_t ecam_base, ecam_size;
+	unsigned buses; /* that there are: systems look for devices on all that they are told of */
 	uint64_t hole_base, hole_end; /* 32-bit window; ECAM is cut out of it */
 	uint64_t high_base, high_end; /* 64-bit window; equal: none */
 	unsigned (*intx_gsi)(unsigned device, unsigned pin); /* pin 0..3 */

@@ -15,7 +15,7 @@
 
 static void host_windows(const struct acpi_platform *p, struct blob *r)
 {
-	uint64_t ecam_end = p->ecam_base + ((uint64_t)p->buses << 20);
+	uint64_t ecam_end = p->ecam_base + p->ecam_size;
 
 	res_bus_window(r, 0, p->buses - 1);
 	res_io(r, 0xcf8, 8);
@@ -67,7 +67,7 @@ static void reserved_memory(struct aml *a, const struct acpi_platform *p)
 {
 	struct blob r = {};
 
-	res_memory(&r, p->ecam_base, p->buses << 20);
+	res_memory(&r, p->ecam_base, p->ecam_size);
 	aml_device(a, "MB0");
 	aml_name_eisa(a, "_HID", "PNP0C02");
 	aml_name_int(a, "_UID", 0);
