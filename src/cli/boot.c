@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,6 +139,8 @@ static int run(struct boot *b, struct err *e)
 		return r;
 	in.loop = b->loop;
 	r = vm_new(&in, &b->vm, e);
+	kernel_free(&b->kernel);
+	malloc_trim(0); /* kernel and initrd may have been large */
 	if (r < 0)
 		return r;
 	r = watch_add(b->loop, &b->signals, e);

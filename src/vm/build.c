@@ -210,11 +210,20 @@ static int build(struct vm *v, const struct vm_input *in, struct err *e)
 	return r;
 }
 
+/* The guest's memory has what it needs of them. */
+static void free_images(struct vm *v)
+{
+	file_free(&v->initrd);
+	for (unsigned i = 0; i < VM_MODULES_MAX; i++)
+		file_free(&v->module[i]);
+}
+
 int vm_new(const struct vm_input *in, struct vm **out, struct err *e)
 {
 	struct vm *v = xalloc(sizeof(*v));
 	int r = build(v, in, e);
 
+	free_images(v);
 	if (r < 0) {
 		vm_free(v);
 		return r;
@@ -234,9 +243,6 @@ void vm_free(struct vm *v)
 		return;
 	if (v->machine)
 		machine_free(v->machine);
-	file_free(&v->initrd);
-	for (unsigned i = 0; i < VM_MODULES_MAX; i++)
-		file_free(&v->module[i]);
 	free(v);
 }
 

@@ -21,7 +21,10 @@ struct vm_input {
 	struct loop *loop; /* main loop, run by the caller */
 };
 
-/* Builds everything and loads the kernel; nothing runs yet.  The input is borrowed until vm_free. */
+/*
+ * Builds everything and loads the kernel; nothing runs yet.  The input is borrowed until vm_free, but for the
+ * kernel, whose bytes are in the guest's memory now.
+ */
 int vm_new(const struct vm_input *in, struct vm **out, struct err *e) MUST_CHECK;
 int vm_start(struct vm *v, struct err *e) MUST_CHECK;
 void vm_free(struct vm *v); /* accepts NULL; also gives the terminal back */
