@@ -7,8 +7,9 @@
  *
  * Ways out, all of which put everything back into struct soft_cpu:
  *   exit      to the dispatch loop, with the guest address to go on at in r15
- *   fallback  to the interpreter's function for one op; a copy of the op lies before one whose function
- *	       is native_enter(), so that op_next() comes back
+ *   fallback  to the interpreter's function for one op.  Where that is the rule, a copy of the op lies before
+ *	       one whose function is native_enter(), so that op_next() comes back; where it is rare (faults),
+ *	       the block's own ops go on to its end
  * A host fault at an instruction that is known to fault (struct native_site) is turned into one of:
  * try again after filling the flat table, or fallback.
  *

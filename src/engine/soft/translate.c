@@ -110,12 +110,16 @@ static void fallback(struct translation *t, unsigned from, unsigned to)
 	op[count].ptr = n->rx + trans_offset(t, trans_vector_back(t, to));
 }
 
+/* The way out for what is rare: the interpreter does the rest of the block. */
 static void fallback_stub(struct translation *t, unsigned i)
 {
 	if (t->stub[i] != NULL)
 		return;
 	t->stub[i] = t->e.at;
-	fallback(t, i, i + 1);
+	trans_x87_pointers(t, i);
+	asm_mov_u64(&t->e, HOST_R15, (uint64_t)&t->b->op[i]);
+	asm_mov_u32(&t->e, HOST_R14, t->offset);
+	asm_jmp_gs(&t->e, NATIVE(fallback));
 }
 
 /* What lies out of line; may make more of it. */
