@@ -238,14 +238,14 @@ static bool cross_valid(struct soft_cpu *c, const struct block *b, uint64_t rip)
 
 	if (!b->cross)
 		return true;
-	g = fetch_at(c, c->seg_base[CPU_CS] + ((rip | ~PAGE_MASK) + 1));
+	g = fetch_at(c, ((c->seg_base[CPU_CS] + rip) | ~PAGE_MASK) + 1);
 	return g.gpa == b->gpa2 && b->version2 == atomic_load(b->now2);
 }
 
 /* Code that is patched to and fro (static keys, inline caches) finds its old translations again. */
 #define VERSIONS 32
 
-struct block *block_find(struct soft_cpu *c, uint64_t rip, uint32_t mode)
+static struct block *find(struct soft_cpu *c, uint64_t rip, uint32_t mode)
 {
 	gva_t va = (mode & MODE_BITS) == MODE_64 ? rip : mmu_linear(c, CPU_CS, rip, 1, false);
 	struct fetch f = fetch_at(c, va);
@@ -269,4 +269,16 @@ struct block *block_find(struct soft_cpu *c, uint64_t rip, uint32_t mode)
 			at = &b->next;
 	}
 	return block_new(c, &f, rip, mode);
+}
+
+/* Blocks don't know where code ends: towards CS's limit it is executed one by one. */
+struct block *block_find(struct soft_cpu *c, uint64_t rip, uint32_t mode)
+{
+	struct block *b = find(c, rip, mode);
+
+	if (likely((mode & MODE_BITS) == MODE_64) || rip + b->len - 1 <= c->seg[CPU_CS].limit)
+		return b;
+	if (mode & MODE_STEP)
+		soft_fault_error(c, EXC_GP, 0);
+	return block_find(c, rip, mode | MODE_STEP);
 }
