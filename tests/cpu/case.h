@@ -20,6 +20,7 @@
 #define BOX_CODE          0x10000000u
 #define BOX_CODE_PAGES    2
 #define BOX_CODE_WRITABLE BOX_PAGE /* offset of the page that may be written */
+#define BOX_CODE_LIMIT    0x1bffu  /* of the LDT's code segments: within the second page */
 #define BOX_DATA          0x20000000u
 #define BOX_DATA_PAGES    4
 #define BOX_DATA_RW       3 /* so many of them may be written */
@@ -32,7 +33,7 @@
 #define SEL_LDT(n) ((n) << 3 | 7)
 
 enum box_segment_name {
-	BOX_CODE16,    /* 16-bit code, base BOX_CODE */
+	BOX_CODE16,    /* 16-bit code, base BOX_CODE, limit BOX_CODE_LIMIT */
 	BOX_CODE32,    /* the same, 32-bit */
 	BOX_STACK16,   /* data, base BOX_DATA, SS.B = 0 */
 	BOX_STACK32,   /* the same, SS.B = 1 */

@@ -437,6 +437,10 @@ static void set_state(struct builder *b)
 	b->rewrites = c->mode < CASE_SEG32 && rng_one_in(b->r, 4);
 	c->in.rip = (c->mode >= CASE_SEG32 ? 0 : BOX_CODE) + 64 +
 	            rng_below(b->r, BOX_CODE_PAGES * BOX_PAGE - CASE_CODE - 128);
+	if (c->mode >= CASE_SEG32)
+		c->in.rip = rng_one_in(b->r, 8)
+		                    ? BOX_CODE_LIMIT - rng_below(b->r, CASE_CODE / 2)
+		                    : 64 + rng_below(b->r, BOX_CODE_LIMIT - CASE_CODE - 64);
 	if (b->rewrites)
 		c->in.rip = BOX_CODE + BOX_CODE_WRITABLE + 64 +
 		            rng_below(b->r, BOX_PAGE - CASE_CODE - 128);

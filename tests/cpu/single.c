@@ -33,13 +33,16 @@ static void pick_segments(struct rng *r, struct cpu_case *c)
 	}
 }
 
-/* Mostly in the middle, sometimes so that the code goes over a page's end. */
+/* Mostly in the middle, sometimes so that the code goes over the end of a page or its segment. */
 static uint64_t pick_rip(struct rng *r, const struct cpu_case *c)
 {
 	uint64_t base = c->mode >= CASE_SEG32 ? 0 : BOX_CODE;
 
 	if (rng_one_in(r, 6))
 		return base + BOX_PAGE - rng_below(r, 16);
+	if (c->mode >= CASE_SEG32)
+		return rng_one_in(r, 8) ? BOX_CODE_LIMIT + 1 - rng_below(r, 16)
+		                        : 64 + rng_below(r, BOX_CODE_LIMIT - 128);
 	return base + 64 + rng_below(r, 2 * BOX_PAGE - 192);
 }
 
