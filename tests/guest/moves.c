@@ -4,9 +4,9 @@
  * visitor, and loading must give a machine that goes on.  Translated and interpreted processors take
  * turns.
  *
- * usage: moves CONSOLE MILLISECONDS OPTION...		options as of `casulo boot`
- * The console of incarnation N goes to file CONSOLE.N.  Exit code 0: the guest powered off, after at
- * least three moves.
+ * usage: moves CONSOLE MILLISECONDS MOST OPTION...	options as of `casulo boot`
+ * The console of incarnation N goes to file CONSOLE.N.  After MOST moves the guest stays where it is.
+ * Exit code 0: it powered off, after at least three moves.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,7 +26,7 @@ struct run {
 	struct vm *vm;
 	const char *console;
 	char path[200], spec[208];
-	unsigned moves;
+	unsigned moves, most;
 };
 
 _Noreturn static void die(const struct err *e)
@@ -106,7 +106,8 @@ static enum machine_end run(struct run *r, unsigned ms)
 		m = vm_machine(r->vm);
 		if (vm_start(r->vm, &e) < 0)
 			die(&e);
-		timer_arm(r->loop, &r->timer, loop_now() + ms * 1000000ull);
+		if (r->moves < r->most)
+			timer_arm(r->loop, &r->timer, loop_now() + ms * 1000000ull);
 		loop_run(r->loop);
 		timer_cancel(r->loop, &r->timer);
 		if (m->ended != MACHINE_RUNS)
@@ -121,11 +122,12 @@ int main(int argc, char **argv)
 	struct err e = {};
 	enum machine_end end;
 
-	if (argc < 4)
+	if (argc < 5)
 		return 2;
 	r.console = argv[1];
+	r.most = (unsigned)atoi(argv[3]);
 	vm_spec_init(&r.args.spec);
-	if (options_parse(boot_options, &r.args, argc - 2, argv + 2, &e) < 0 ||
+	if (options_parse(boot_options, &r.args, argc - 3, argv + 3, &e) < 0 ||
 	    kernel_open(r.args.spec.kernel, &r.kernel, &e) < 0 || loop_new("main", &r.loop, &e) < 0)
 		die(&e);
 	vm_plan_make(&r.args.spec, &r.kernel, 0, "soft", "a test", &r.plan);

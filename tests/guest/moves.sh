@@ -10,7 +10,7 @@ guest=${GUEST-$dir/guest}
 [ -n "${GUEST-}" ] || "$(dirname "$0")/prepare" "$guest" || exit $?
 
 dd if=/dev/urandom of="$dir/disk" bs=64k count=16 2>/dev/null
-timeout 240 "$moves" "$dir/console" 700 --kernel "$guest/vmlinuz" --initrd "$guest/initrd" \
+timeout 240 "$moves" "$dir/console" 700 15 --kernel "$guest/vmlinuz" --initrd "$guest/initrd" \
 	--append "console=ttyS0 quiet panic=-1 run=/job/moves cpus=$cpus" --cpus "$cpus" --memory 192M \
 	--net none --disk "$dir/disk,readonly" 2>"$dir/err"
 code=$?
