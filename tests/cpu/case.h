@@ -138,6 +138,8 @@ extern const struct executor executor_native;
 /* The software engine without and with its translator, which has 64-bit code only. */
 extern const struct executor executor_interpreter, executor_translator;
 
+/* Does the kernel give programs an LDT? */
+bool native_has_ldt(void);
 /* What the software engine's processor shows as its features. */
 struct cpuid_model;
 const struct cpuid_model *soft_model(void);

@@ -6,12 +6,14 @@
  *
  * While a case runs and in the handler, FS is still the C library's; a case must not use it.
  */
+#include <asm/hwcap2.h>
 #include <asm/ldt.h>
 #include <errno.h>
 #include <immintrin.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -37,6 +39,7 @@ static struct {
 	uint32_t fp_size;
 	void *stack;
 	struct box box;
+	bool ldt;
 } n;
 
 /* REG_R8 ... REG_RIP are 0..16 */
@@ -188,9 +191,9 @@ static int native_open(struct box *box)
 	rc = map_box();
 	if (rc < 0)
 		return rc;
-	rc = set_ldt();
-	if (rc < 0)
-		return rc;
+	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE))
+		return -EOPNOTSUPP;
+	n.ldt = set_ldt() == 0;
 	n.stack = xalloc(STACK_SIZE);
 	st.ss_sp = n.stack;
 	if (sigaltstack(&st, NULL) < 0)
@@ -200,6 +203,11 @@ static int native_open(struct box *box)
 			return -errno;
 	*box = n.box;
 	return 0;
+}
+
+bool native_has_ldt(void)
+{
+	return n.ldt;
 }
 
 static void native_close(void)
