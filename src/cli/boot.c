@@ -243,6 +243,8 @@ static int boot(struct boot *b)
 	}
 	if (b->args.interpret)
 		engine_soft_translate_after(0);
+	if (b->args.verify_translation)
+		engine_soft_validate(ENGINE_SOFT_VALIDATE_REFUSE);
 	say(b, "engine %s: %s", b->choice.engine->name, b->choice.reason);
 	say(b, "boot %s", b->plan.boot);
 	r = run(b, &e);

@@ -301,6 +301,7 @@ uint64_t soft_translated(void)
 	{                                                                       \
 		s = &instance;                                                  \
 		engine_soft_translate_after(after);                             \
+		engine_soft_validate(ENGINE_SOFT_VALIDATE_ABORT);               \
 		return soft_open(box);                                          \
 	}                                                                       \
 	static void instance##_close(void)                                      \

@@ -63,6 +63,7 @@ static void open_machine(struct fixture *f, unsigned translate_after)
 	w.tsc_khz = f->m->tsc_khz = 1000000;
 	cpuid_model_make(&f->m->cpuid, &w);
 	engine_soft_translate_after(translate_after);
+	engine_soft_validate(ENGINE_SOFT_VALIDATE_ABORT);
 	assert_int_equal(machine_open_engine(f->m, &engine_soft, &e), 0);
 	make_tables(f);
 	assert_int_equal(mem_write(&f->m->mem, CODE, smp_code, (size_t)(smp_code_end - smp_code)),

@@ -62,6 +62,7 @@ void guest_open(struct guest *g, unsigned translate_after)
 	w.tsc_khz = m->tsc_khz;
 	cpuid_model_make(&m->cpuid, &w);
 	engine_soft_translate_after(translate_after);
+	engine_soft_validate(ENGINE_SOFT_VALIDATE_ABORT);
 	if (machine_open_engine(m, &engine_soft, NULL) < 0)
 		abort();
 	if (timer == NULL)

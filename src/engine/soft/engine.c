@@ -246,6 +246,8 @@ static void put_native(struct machine *m, struct json *j)
 		sum.slow += n->slow;
 		sum.dropped += n->dropped;
 		sum.fills += n->fills;
+		sum.validated += n->validated;
+		sum.invalid += n->invalid;
 	}
 	json_put(j, "translated_blocks", json_u64(sum.blocks));
 	json_put(j, "translated_bytes", json_u64(sum.bytes));
@@ -254,6 +256,8 @@ static void put_native(struct machine *m, struct json *j)
 	json_put(j, "host_faults", json_u64(sum.faults));
 	json_put(j, "host_faults_slow", json_u64(sum.slow));
 	json_put(j, "flat_fills", json_u64(sum.fills));
+	json_put(j, "blocks_validated", json_u64(sum.validated));
+	json_put(j, "blocks_not_valid", json_u64(sum.invalid));
 }
 
 static struct json *stats(struct machine *m)

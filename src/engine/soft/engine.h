@@ -13,4 +13,15 @@ extern const struct engine engine_soft;
 void engine_soft_translate_after(unsigned executions);
 #define ENGINE_SOFT_TRANSLATE 16 /* the default */
 
+/*
+ * Are translated blocks validated (validate.h)?  For vCPUs opened from then on, in the whole process.  Off
+ * unless the build says otherwise.
+ */
+enum engine_soft_validate {
+	ENGINE_SOFT_VALIDATE_OFF,
+	ENGINE_SOFT_VALIDATE_REFUSE, /* a block that fails is reported, and stays interpreted */
+	ENGINE_SOFT_VALIDATE_ABORT,  /* the process ends: for tests */
+};
+void engine_soft_validate(enum engine_soft_validate how);
+
 #endif

@@ -5,10 +5,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
 #include "engine/soft/code.h"
 #include "engine/soft/engine.h"
 #include "engine/soft/asm.h"
 #include "engine/soft/flat.h"
+#include "engine/soft/listing.h"
+#include "engine/soft/validate.h"
 #include "host/host.h"
 
 #define AGAIN   4 /* executions before a block that went stale is translated again, at most */
@@ -21,6 +24,16 @@ static unsigned translate_after = ENGINE_SOFT_TRANSLATE;
 void engine_soft_translate_after(unsigned executions)
 {
 	translate_after = executions;
+}
+
+#ifndef CASULO_VALIDATE
+#define CASULO_VALIDATE ENGINE_SOFT_VALIDATE_OFF
+#endif
+static enum engine_soft_validate validate_how = CASULO_VALIDATE;
+
+void engine_soft_validate(enum engine_soft_validate how)
+{
+	validate_how = how;
 }
 
 #define NATIVE(field) \
@@ -196,7 +209,16 @@ static void free_native(struct native *n)
 	unmap(n->rx, NATIVE_CODE);
 	unmap(n->ops, NATIVE_OPS);
 	unmap(n->site, NATIVE_SITES * sizeof(*n->site));
+	validator_free(n->validator);
 	free(n);
+}
+
+static bool open_validator(struct native *n)
+{
+	if (validate_how == ENGINE_SOFT_VALIDATE_OFF)
+		return true;
+	n->validator = validator_new();
+	return n->validator != NULL;
 }
 
 void native_open(struct soft_cpu *c)
@@ -210,7 +232,8 @@ void native_open(struct soft_cpu *c)
 	n->ops = reserve(NATIVE_OPS);
 	n->site = reserve(NATIVE_SITES * sizeof(*n->site));
 	c->native.exit = native_exit;
-	if (!map_code(n) || n->ops == MAP_FAILED || n->site == MAP_FAILED || flat_open(c) < 0) {
+	if (!open_validator(n) || !map_code(n) || n->ops == MAP_FAILED || n->site == MAP_FAILED ||
+	    flat_open(c) < 0) {
 		free_native(n);
 		return;
 	}
@@ -247,6 +270,8 @@ void native_reset(struct soft_cpu *c)
 	n->ops_used = 0;
 	n->sites = 0;
 	n->dropped++;
+	if (n->validator != NULL)
+		validator_reset(n->validator);
 	memset(n->page, 0, sizeof(n->page));
 	c->native.site = NATIVE_SITE_NONE;
 	c->run->hot = NULL;
@@ -293,6 +318,18 @@ void native_count(struct soft_cpu *c, const struct op *op)
 	return b->op[0].fn(c, b->op);
 }
 
+void native_invalid(struct native *n, const struct block *b, const char *what, uint32_t start,
+                    uint32_t end, uint32_t at)
+{
+	n->invalid++;
+	log_error("translated code is not valid: %s, at %x", what, at);
+	if (b != NULL)
+		listing_print(stderr, b->bytes, b->len, b->gpa, 64, UINT64_MAX);
+	listing_print(stderr, n->rw + start, end - start, start, 64, at);
+	if (validate_how == ENGINE_SOFT_VALIDATE_ABORT)
+		abort();
+}
+
 static struct block **bucket(struct native *n, uint32_t page)
 {
 	return &n->page[page % NATIVE_PAGES];
@@ -317,6 +354,9 @@ static void divert(struct native *n, uint32_t near, uint32_t to)
 	uint8_t jmp[5] = {0xe9};
 	int32_t rel = (int32_t)(to - (near + 5));
 
+	if (n->validator != NULL &&
+	    !(validator_entry(n->validator, near) && validator_entry(n->validator, to)))
+		native_invalid(n, NULL, "a stale block's way out", near, near, near);
 	memcpy(jmp + 1, &rel, 4);
 	memcpy(n->rw + near, jmp, 5);
 }
@@ -430,6 +470,13 @@ void native_link(struct soft_cpu *c, struct block *b)
 	c->native.site = NATIVE_SITE_NONE;
 	if (b->native == NULL)
 		return;
+	if (n->validator != NULL &&
+	    !(site == NATIVE_SITE_HASH
+	              ? validator_entry(n->validator, b->native->far)
+	              : validator_link(n->validator, (uint32_t)site, b->native->near))) {
+		native_invalid(n, b, "a link", b->native->far, b->native->out, (uint32_t)site);
+		return;
+	}
 	if (site == NATIVE_SITE_HASH)
 		flat_hash_add(c, c->rip, n->rx + b->native->far);
 	else

@@ -57,7 +57,8 @@ struct native {
 	struct block *page[NATIVE_PAGES];
 	uint64_t seen; /* vm->changes at the last sweep */
 	/* Counters */
-	uint64_t blocks, bytes, refused, faults, slow, dropped, fills;
+	uint64_t blocks, bytes, refused, faults, slow, dropped, fills, validated, invalid;
+	struct validator *validator; /* NULL: nothing is validated */
 };
 
 /* Where the host lacks something: no translation, and not an error. */
@@ -74,6 +75,9 @@ void native_translate(struct soft_cpu *c, struct block *b);
 /* Code was made: it becomes the way into the block. */
 void native_install(struct soft_cpu *c, struct block *b, struct native_block *nb);
 bool native_is_full(const struct native *n);
+/* Code was found to be wrong: says what and where; only in builds and runs that don't abort it returns. */
+void native_invalid(struct native *n, const struct block *b, const char *what, uint32_t start,
+                    uint32_t end, uint32_t at);
 /* After a request was raised: translated code leaves at its next jump that is not a link.  Any thread. */
 static inline void native_poke(struct soft_cpu *c)
 {

@@ -19,6 +19,7 @@
 
 #include "engine/soft/decode.h"
 #include "engine/soft/trans.h"
+#include "engine/soft/validate.h"
 
 void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t to)
 {
@@ -245,6 +246,25 @@ static void give_up(struct translation *t, size_t ops_used)
 	t->b->entry = (struct op){.fn = native_never};
 }
 
+/* Is the block's code, from start, fit to run? */
+static bool valid(struct translation *t, const struct native_block *nb, uint8_t *start)
+{
+	const struct validator_block vb = {.b = t->b,
+	                                   .start = trans_offset(t, start),
+	                                   .end = trans_offset(t, t->e.at),
+	                                   .nb = nb,
+	                                   .first_site = t->first_site};
+	struct validator_fault f;
+
+	if (t->n->validator == NULL)
+		return true;
+	t->n->validated++;
+	if (validator_block(t->n->validator, t->n, &vb, &f))
+		return true;
+	native_invalid(t->n, t->b, f.what, vb.start, vb.end, f.at);
+	return false;
+}
+
 void native_translate(struct soft_cpu *c, struct block *b)
 {
 	static _Thread_local struct translation work; /* large */
@@ -288,6 +308,10 @@ void native_translate(struct soft_cpu *c, struct block *b)
 	n->ops_used += align_up(sizeof(*nb), 64);
 	*nb = (struct native_block){trans_offset(t, t->far), trans_offset(t, t->near),
 	                            trans_offset(t, out)};
+	if (!valid(t, nb, start)) {
+		give_up(t, ops_used);
+		return;
+	}
 	n->bytes += (uint64_t)(t->e.at - start);
 	n->used = trans_offset(t, t->e.at);
 	native_install(c, b, nb);
