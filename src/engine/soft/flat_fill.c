@@ -19,23 +19,23 @@ void flat_drop_fills(struct fills *l)
 	l->n = 0;
 }
 
-static uint16_t *chain_of(struct fills *l, uint32_t page)
+static uint32_t *chain_of(struct fills *l, uint32_t page)
 {
 	return &l->chain[page % FILL_CHAINS];
 }
 
 static void remember(struct fills *l, uint64_t *entry, uint32_t page, bool write)
 {
-	uint16_t *chain = chain_of(l, page);
+	uint32_t *chain = chain_of(l, page);
 
-	l->fill[l->n++] = (struct fill){entry, page, write ? *chain : 0, write};
+	l->fill[l->n++] = (struct fill){entry, page, write ? *chain : 0};
 	if (write)
-		*chain = (uint16_t)l->n;
+		*chain = l->n;
 }
 
 static void drop_page_writes(struct fills *l, uint32_t page)
 {
-	uint16_t *at = chain_of(l, page);
+	uint32_t *at = chain_of(l, page);
 
 	while (*at != 0) {
 		struct fill *fill = &l->fill[*at - 1];
@@ -51,11 +51,11 @@ static void drop_page_writes(struct fills *l, uint32_t page)
 
 static void drop_writes(struct fills *l)
 {
-	for (unsigned i = 0; i < l->n; i++) {
-		if (l->fill[i].write)
-			*l->fill[i].entry = FLAT_MISS;
+	for (unsigned i = 0; i < FILL_CHAINS; i++) {
+		for (uint32_t k = l->chain[i]; k != 0; k = l->fill[k - 1].next)
+			*l->fill[k - 1].entry = FLAT_MISS;
+		l->chain[i] = 0;
 	}
-	memset(l->chain, 0, sizeof(l->chain));
 }
 
 void flat_drop_page(struct soft_cpu *c, uint32_t page)

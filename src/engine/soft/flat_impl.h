@@ -6,27 +6,24 @@
 #include "engine/soft/native.h"
 
 #define PART         16384ull /* bytes of a table that are opened at once: 8 MiB of guest addresses */
-#define FILLS        16384    /* entries that are remembered until everything is dropped */
-#define SPACES_MAX   8u       /* Linux uses six PCIDs */
+#define FILLS        (1u << 18) /* entries that are remembered until all are dropped: 1 GiB */
+#define SPACES_MAX   8u         /* Linux uses six PCIDs */
 #define JUMPS_LISTED 1024
 
 /* An entry that is not FLAT_MISS, unless it was dropped meanwhile. */
 struct fill {
 	uint64_t *entry;
 	uint32_t page; /* mem_page() */
-	uint16_t next; /* with the page's chain, if it allows writing: number + 1, 0 for none */
-	bool write;
+	uint32_t next; /* in the page's chain of those that allow writing: number + 1, 0 for none */
 };
 
 #define FILL_CHAINS 512
 
 struct fills {
 	unsigned n;
-	uint16_t chain[FILL_CHAINS];
-	struct fill fill[FILLS];
+	uint32_t chain[FILL_CHAINS];
+	struct fill fill[FILLS]; /* most of it is never touched */
 };
-
-_Static_assert(FILLS < UINT16_MAX, "a chain's numbers are of 16 bits");
 
 /* Translated code by guest address; the supervisor windows of all spaces share one. */
 struct jumps {
