@@ -6,6 +6,7 @@
  */
 #include "engine/soft/mmu.h"
 
+#include "engine/soft/code.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/run.h"
 
@@ -23,6 +24,7 @@ struct walk {
 	unsigned n;
 	unsigned bytes; /* of an entry: 4, 8 */
 	void *at[4];
+	gpa_t gpa[4];
 	uint64_t entry[4];
 	bool write, user, nx;
 	unsigned shift; /* of the final page */
@@ -40,6 +42,7 @@ static bool entry_read(struct soft_cpu *c, struct walk *w, gpa_t gpa)
 	else
 		e = __atomic_load_n((uint32_t *)p, __ATOMIC_RELAXED);
 	w->at[w->n] = p;
+	w->gpa[w->n] = gpa;
 	w->entry[w->n++] = e;
 	return true;
 }
@@ -119,18 +122,23 @@ static uint32_t walk_64(struct soft_cpu *c, struct walk *w, gva_t va, gpa_t *gpa
 	return 0;
 }
 
-static bool entry_or(const struct walk *w, unsigned i, uint64_t bits)
+static bool entry_or(struct soft_cpu *c, const struct walk *w, unsigned i, uint64_t bits)
 {
 	uint64_t e = w->entry[i];
 	uint32_t e32 = (uint32_t)e;
 
 	if ((e & bits) == bits)
 		return true;
-	if (w->bytes == 8)
-		return __atomic_compare_exchange_n((uint64_t *)w->at[i], &e, e | bits, false,
-		                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	return __atomic_compare_exchange_n((uint32_t *)w->at[i], &e32, (uint32_t)(e32 | bits),
-	                                   false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (w->bytes == 8 ? !__atomic_compare_exchange_n((uint64_t *)w->at[i], &e, e | bits, false,
+	                                                 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
+	                  : !__atomic_compare_exchange_n((uint32_t *)w->at[i], &e32,
+	                                                 (uint32_t)(e32 | bits), false,
+	                                                 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+		return false;
+	/* Page tables may be code, too. */
+	code_written(c->vm, (uint32_t)mem_page(&c->machine->mem, w->gpa[i]), w->gpa[i] & ~PAGE_MASK,
+	             w->bytes);
+	return true;
 }
 
 static bool set_bits(struct soft_cpu *c, const struct walk *w, bool write)
@@ -141,7 +149,7 @@ static bool set_bits(struct soft_cpu *c, const struct walk *w, bool write)
 	for (unsigned i = first; i < w->n; i++) {
 		bool last = i == w->n - 1;
 
-		if (!entry_or(w, i, last && write ? PTE_A | PTE_D : PTE_A))
+		if (!entry_or(c, w, i, last && write ? PTE_A | PTE_D : PTE_A))
 			return false;
 	}
 	return true;
