@@ -76,14 +76,16 @@ static void others_drop(struct soft_cpu *c)
 uint32_t code_mark(struct soft_cpu *c, uint32_t page, unsigned offset, unsigned len)
 {
 	struct code_page *p = &c->vm->page[page];
-	uint32_t version = atomic_load(&p->version);
+	uint32_t version = atomic_load(&p->version), ticket;
 
+	ticket = 2 + (uint32_t)(c->vcpu - c->machine->vcpu);
 	atomic_fetch_or(&p->map, chunks(offset, len));
 	if (atomic_load(&p->tagged)) {
+		atomic_store(&p->tagged, ticket);
 		drop_page(c, page);
 		if (c->machine->cpus > 1)
 			others_drop(c);
-		atomic_store(&p->tagged, 0);
+		atomic_compare_exchange_strong(&p->tagged, &ticket, 0);
 	}
 	return version;
 }

@@ -18,8 +18,9 @@
  * VM's epoch and VCPU_REQ_ENGINE; each vCPU drops all its write tags at its next block end and
  * acknowledges the epoch.  D waits for all vCPUs in guest code, acknowledging for itself meanwhile
  * (it is between blocks, so it stores nothing): two decoders cannot block each other.  A vCPU that
- * enters guest code first says so (inside), then looks at the epoch.  Only then D clears `tagged`:
- * another decoder of the page that comes in between makes its own round.
+ * enters guest code first says so (inside), then looks at the epoch.  D puts its ticket into `tagged`
+ * before the round, and clears it afterwards only if it still finds it there: meanwhile a store may have
+ * emptied the map and a filler given a new tag, or another decoder of the page makes its own round.
  */
 #ifndef ENGINE_SOFT_CODE_H
 #define ENGINE_SOFT_CODE_H
@@ -31,7 +32,7 @@
 struct code_page {
 	_Atomic uint64_t map;
 	_Atomic uint32_t version;
-	_Atomic uint32_t tagged; /* some TLB may have a write tag */
+	_Atomic uint32_t tagged; /* some TLB may have a write tag: 1, or who is taking them away */
 };
 
 #define CODE_CHANGES 256
