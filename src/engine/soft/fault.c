@@ -24,7 +24,7 @@ static _Thread_local struct soft_cpu *current;
 static struct sigaction old_action[3];
 static const int signals[3] = {SIGSEGV, SIGBUS, SIGFPE};
 
-static struct native_site *site_find(const struct native *n, uint32_t pc)
+static struct native_site *site_at_or_after(const struct native *n, uint32_t pc)
 {
 	size_t lo = 0, hi = n->sites;
 
@@ -36,7 +36,7 @@ static struct native_site *site_find(const struct native *n, uint32_t pc)
 		else
 			hi = mid;
 	}
-	return lo < n->sites && n->site[lo].pc == pc ? &n->site[lo] : NULL;
+	return lo < n->sites ? &n->site[lo] : NULL;
 }
 
 /* The guest address in the host register that the site names. */
@@ -84,14 +84,23 @@ static bool handle(struct soft_cpu *c, int sig, const siginfo_t *info, ucontext_
 {
 	struct native *n = c->native.code;
 	uint8_t *pc = (uint8_t *)u->uc_mcontext.gregs[REG_RIP];
+	enum flat_part part = FLAT_PART_NONE;
 	struct native_site *s;
 
 	if (pc < n->rx || pc >= n->rx + NATIVE_CODE)
 		return false;
-	if (sig == SIGSEGV && flat_open_part(c, info->si_addr))
+	if (sig == SIGSEGV)
+		part = flat_open_part(c, info->si_addr);
+	if (part == FLAT_PART_OPENED)
 		return true;
-	s = site_find(n, (uint32_t)(pc - n->rx));
+	s = site_at_or_after(n, (uint32_t)(pc - n->rx));
 	if (s == NULL)
+		return false;
+	if (part == FLAT_PART_REFUSED && s->restart <= pc - n->rx) {
+		u->uc_mcontext.gregs[REG_RIP] = (greg_t)(n->rx + s->stub);
+		return true;
+	}
+	if (s->pc != pc - n->rx)
 		return false;
 	u->uc_mcontext.gregs[REG_RIP] = (greg_t)(n->rx + resolve(c, s, info, u));
 	return true;

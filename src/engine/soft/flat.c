@@ -166,29 +166,59 @@ void flat_select(struct soft_cpu *c)
 	asm volatile("wrgsbase %0" : : "r"(w->table));
 }
 
-bool flat_part_open(struct window *w, const void *at)
+/* All parts of all windows are as at first. */
+static void close_parts(struct flat *f)
+{
+	for (unsigned i = 0; i < 2 * f->spaces; i++) {
+		struct window *w = window_of(f, i);
+
+		if (w->parts == 0)
+			continue;
+		flat_drop_fills(&w->local);
+		flat_drop_fills(&w->global);
+		mprotect(w->table, FLAT_TABLE, PROT_NONE);
+		madvise(w->table, FLAT_TABLE, MADV_DONTNEED);
+		madvise(w->opened, OPENED_BYTES, MADV_DONTNEED);
+		w->parts = 0;
+	}
+	f->parts = 0;
+}
+
+bool flat_part_open(struct soft_cpu *c, struct window *w, const void *at)
 {
 	uint64_t part = (uint64_t)((const uint8_t *)at - (const uint8_t *)w->table) / PART;
 	uint64_t *entry = (uint64_t *)((uint8_t *)w->table + part * PART);
+	struct flat *f = c->native.flat;
 
-	if (mprotect(entry, PART, PROT_READ | PROT_WRITE) < 0)
-		return false;
+	/* A guest that goes everywhere gets neither all memory nor all mappings of the process. */
+	if (f->parts == PARTS_MAX)
+		close_parts(f);
+	if (mprotect(entry, PART, PROT_READ | PROT_WRITE) < 0) {
+		close_parts(f);
+		if (mprotect(entry, PART, PROT_READ | PROT_WRITE) < 0)
+			return false;
+	}
 	for (unsigned i = 0; i < PART / sizeof(*entry); i++)
 		entry[i] = FLAT_MISS;
 	w->opened[part / 8] |= (uint8_t)(1u << part % 8);
+	w->parts++;
+	f->parts++;
 	return true;
 }
 
-bool flat_open_part(struct soft_cpu *c, const void *at)
+enum flat_part flat_open_part(struct soft_cpu *c, const void *at)
 {
 	struct flat *f = c->native.flat;
 
 	for (unsigned i = 0; i < 2 * f->spaces; i++) {
 		struct window *w = window_of(f, i);
 
-		if ((const uint8_t *)at >= (const uint8_t *)w->table &&
-		    (const uint8_t *)at < (const uint8_t *)w->table + FLAT_TABLE)
-			return !part_is_open(w, at) && flat_part_open(w, at);
+		if ((const uint8_t *)at < (const uint8_t *)w->table ||
+		    (const uint8_t *)at >= (const uint8_t *)w->table + FLAT_TABLE)
+			continue;
+		if (part_is_open(w, at))
+			return FLAT_PART_NONE;
+		return flat_part_open(c, w, at) ? FLAT_PART_OPENED : FLAT_PART_REFUSED;
 	}
-	return false;
+	return FLAT_PART_NONE;
 }

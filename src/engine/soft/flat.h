@@ -71,8 +71,13 @@ enum flat_result {
 enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write);
 /* The guest has handled a page fault at va and goes on: saves the host fault that would come. */
 void flat_refill(struct soft_cpu *c, gva_t va);
-/* Opens the part of a table at a host address that faulted; false: it's in no table. */
-bool flat_open_part(struct soft_cpu *c, const void *at);
+/* A host address faulted: opens the part of a table that it is in. */
+enum flat_part {
+	FLAT_PART_NONE,    /* it's in no table, or that part is open */
+	FLAT_PART_OPENED,  /* try again */
+	FLAT_PART_REFUSED, /* by the host: no memory, too many mappings */
+};
+enum flat_part flat_open_part(struct soft_cpu *c, const void *at);
 
 /* In all address spaces. */
 void flat_flush(struct soft_cpu *c, bool keep_global);

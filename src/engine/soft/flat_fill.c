@@ -143,7 +143,7 @@ void flat_refill(struct soft_cpu *c, gva_t va)
 	uint64_t *entry = entry_at(w, va);
 	struct mmu_page p;
 
-	if ((part_is_open(w, entry) || flat_part_open(w, entry)) &&
+	if ((part_is_open(w, entry) || flat_part_open(c, w, entry)) &&
 	    mmu_peek(c, va, w == &c->native.flat->here->window[1], &p))
 		enter(c, w, va, &p, false);
 }
@@ -162,7 +162,7 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
 
 	if (!canonical(va) || (c->dr[7] & 0xff))
 		return FLAT_GUEST;
-	if (!part_is_open(w, entry) && !flat_part_open(w, entry))
+	if (!part_is_open(w, entry) && !flat_part_open(c, w, entry))
 		return FLAT_SLOW;
 	missing = *entry == FLAT_MISS;
 	if (mmu_walk(c, va, write ? MMU_WRITE : MMU_READ, w == &c->native.flat->here->window[1],

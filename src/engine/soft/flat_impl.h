@@ -6,6 +6,7 @@
 #include "engine/soft/native.h"
 
 #define PART         16384ull /* bytes of a table that are opened at once: 8 MiB of guest addresses */
+#define PARTS_MAX    4096u    /* of one vCPU that are open at once */
 #define FILLS        (1u << 18) /* entries that are remembered until all are dropped: 1 GiB */
 #define SPACES_MAX   8u         /* Linux uses six PCIDs */
 #define JUMPS_LISTED 1024
@@ -39,6 +40,7 @@ struct window {
 	struct jumps *jumps;
 	uint64_t *table;
 	uint8_t *opened; /* one bit a part */
+	unsigned parts;  /* that are open */
 	struct fills local, global;
 };
 
@@ -58,6 +60,7 @@ struct flat {
 	struct window *now;      /* GS points there */
 	struct jumps supervisor; /* its hash lies behind the vCPU's state */
 	uint64_t clock;
+	unsigned parts; /* open, in all windows */
 };
 
 #define FILE_BYTES   (FLAT_STATE_BYTES + sizeof(struct flat_hash))
@@ -83,7 +86,7 @@ static inline bool part_is_open(const struct window *w, const void *at)
 }
 
 /* Opens the part with `at`, all of it FLAT_MISS.  False: the host refuses. */
-bool flat_part_open(struct window *w, const void *at);
+bool flat_part_open(struct soft_cpu *c, struct window *w, const void *at);
 
 /* Slot 0 never matches; the others' zero belongs there. */
 void flat_slot_clear(struct jumps *j, uint64_t slot);
