@@ -16,8 +16,8 @@
 #define STATE_OF(name, field) [name] "i"(FLAT_STATE + (long)offsetof(struct soft_cpu, field))
 #define HASH_OF(name, field)  [name] "i"(FLAT_HASH + (long)offsetof(struct flat_hash, field))
 #define OPERANDS                                                                             \
-	STATE_OF(page, native.page_mask), STATE_OF(low8, native.low_mask[2]),                \
-		STATE_OF(low4, native.low_mask[1]), STATE_OF(page_low, native.page_low),     \
+	STATE_OF(page, native.page_mask), STATE_OF(piece8, native.chunk_mask[2]),            \
+		STATE_OF(piece4, native.chunk_mask[1]), STATE_OF(page_low, native.page_low), \
 		STATE_OF(cross, native.cross_mask), STATE_OF(hash, native.hash_mask),        \
 		STATE_OF(exit, native.exit), STATE_OF(exit_hash, native.exit_hash),          \
 		STATE_OF(fallback, native.fallback), STATE_OF(callee, native.callee),        \
@@ -49,12 +49,13 @@
 
 CODE(leaves, LEAVE)
 CODE(byte, PAGE("rax") TABLE ACCESS_AT(byte) BYTE_ACCESS("rax") LEAVE)
-/* As the translator looks at alignment, with the second look out of line. */
-CODE(aligned,
-     "pext %%gs:%c[low8], %%rax, %%rcx\n\tjrcxz 1f\n\tjmp 2f\n1:\n\t" PAGE("rax") TABLE ACCESS_AT(
-	     aligned) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE
-                      "2: pext %%gs:%c[page_low], %%rax, %%rcx\n\tlea 7(%%rcx), %%rcx\n\t"
-                      "pext %%gs:%c[cross], %%rcx, %%rcx\n\tjrcxz 1b\n\t" LEAVE)
+#define IN_LAST(size) \
+	"pext %%gs:%c[piece" #size "], %%rax, %%rcx\n\tlea 1-4096/" #size "(%%rcx), %%rcx\n\t"
+/* As the translator looks for the page's end, with the second look out of line. */
+CODE(aligned, IN_LAST(8) "jrcxz 2f\n1:\n\t" PAGE("rax") TABLE ACCESS_AT(
+		      aligned) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE
+                               "2: pext %%gs:%c[page_low], %%rax, %%rcx\n\tlea 7(%%rcx), %%rcx\n\t"
+                               "pext %%gs:%c[cross], %%rcx, %%rcx\n\tjrcxz 1b\n\t" LEAVE)
 CODE(by_host, PAGE("rax") TABLE ACCESS_AT(by_host) "addps (%%rax,%%rcx), %%xmm3\n\t" LEAVE)
 CODE(by_hash,
      "pext %%gs:%c[hash], %%r15, %%r14\n\tmov %%gs:%c[rip](,%%r14,8), %%rcx\n\t"
@@ -83,15 +84,20 @@ CODE(one_way, "je 1f\n\t" PAGE("rax") TABLE "1:\n\t" ACCESS_AT(one_way) BYTE_ACC
 CODE(into_middle, PAGE("rax") TABLE "1:\n\t" ACCESS_AT(into_middle)
                           BYTE_ACCESS("rax") "mov $0, %%ecx\n\tjmp 1b\n\t")
 CODE(unaligned, PAGE("rax") TABLE ACCESS_AT(unaligned) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE)
-CODE(less_aligned, "pext %%gs:%c[low4], %%rax, %%rcx\n\tjrcxz 1f\n\t" LEAVE "1:\n\t" PAGE("rax")
-                           TABLE ACCESS_AT(less_aligned) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE)
+CODE(less_aligned, IN_LAST(4) "jrcxz 1f\n\t" PAGE("rax")
+                           TABLE ACCESS_AT(less_aligned) "mov %%rdx, (%%rax,%%rcx)\n\t1:\n\t" LEAVE)
+CODE(last_piece, IN_LAST(8) "jrcxz 1f\n\t" LEAVE "1:\n\t" PAGE("rax")
+                         TABLE ACCESS_AT(last_piece) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE)
+CODE(other_piece,
+     "pext %%gs:%c[piece8], %%rax, %%rcx\n\tlea -510(%%rcx), %%rcx\n\tjrcxz 1f\n\t" PAGE("rax")
+             TABLE ACCESS_AT(other_piece) "mov %%rdx, (%%rax,%%rcx)\n\t1:\n\t" LEAVE)
 CODE(shorter, "pext %%gs:%c[page_low], %%rax, %%rcx\n\tlea 3(%%rcx), %%rcx\n\t"
               "pext %%gs:%c[cross], %%rcx, %%rcx\n\tjrcxz 1f\n\t" LEAVE "1:\n\t" PAGE("rax")
                       TABLE ACCESS_AT(shorter) "mov %%rdx, (%%rax,%%rcx)\n\t" LEAVE)
 CODE(not_by_host, PAGE("rax") TABLE ACCESS_AT(not_by_host) "movups (%%rax,%%rcx), %%xmm3\n\t" LEAVE)
 CODE(unknown_fault, PAGE("rax") TABLE BYTE_ACCESS("rax") LEAVE)
-CODE(bit_string, "pext %%gs:%c[low8], %%rax, %%rcx\n\tjrcxz 1f\n\t" LEAVE "1:\n\t" PAGE("rax")
-                         TABLE ACCESS_AT(bit_string) "btq %%rdx, (%%rax,%%rcx)\n\t" LEAVE)
+CODE(bit_string, IN_LAST(8) "jrcxz 1f\n\t" PAGE("rax")
+                         TABLE ACCESS_AT(bit_string) "btq %%rdx, (%%rax,%%rcx)\n\t1:\n\t" LEAVE)
 CODE(segment, PAGE("rax") TABLE ACCESS_AT(segment) "movb $1, %%fs:(%%rax,%%rcx)\n\t" LEAVE)
 CODE(by_gs, "movb $1, %%gs:(%%rax)\n\t" LEAVE)
 CODE(near_address,
@@ -204,6 +210,8 @@ static const struct bad {
 	{"an access that was not looked up in the table", ROW(into_middle)},
 	{"an access that may go over a page's end", ROW(unaligned)},
 	{"an access that may go over a page's end", ROW(less_aligned)},
+	{"an access that may go over a page's end", ROW(last_piece)},
+	{"an access that may go over a page's end", ROW(other_piece)},
 	{"an access that may go over a page's end", ROW(shorter)},
 	{"an access that may go over a page's end", ROW(not_by_host)},
 	{"an access that the fault handler does not know", ROW(unknown_fault)},

@@ -215,6 +215,13 @@ uint8_t *asm_jmp(struct assembly *e)
 	return e->at - 4;
 }
 
+uint8_t *asm_jmp8(struct assembly *e)
+{
+	asm_u8(e, 0xeb);
+	asm_u8(e, 0);
+	return e->at - 1;
+}
+
 uint8_t *asm_jcc(struct assembly *e, unsigned cc)
 {
 	asm_u8(e, 0x0f);

@@ -56,6 +56,7 @@ uint8_t *asm_lea_code(struct assembly *e, enum host_reg to, const uint8_t *targe
 
 /* Jumps: those that return an address return the place of their rel32 (rel8), for asm_to(). */
 uint8_t *asm_jmp(struct assembly *e);
+uint8_t *asm_jmp8(struct assembly *e);
 uint8_t *asm_jcc(struct assembly *e, unsigned cc);
 uint8_t *asm_jrcxz(struct assembly *e);
 void asm_to8(uint8_t *rel, const uint8_t *target);

@@ -241,8 +241,8 @@ void native_open(struct soft_cpu *c)
 	n->used = 64; /* so that no site has one of the small numbers */
 	c->native.self = c;
 	c->native.page_mask = FLAT_PAGE_MASK;
-	for (unsigned i = 0; i < ARRAY_LEN(c->native.low_mask); i++)
-		c->native.low_mask[i] = (2u << i) - 1;
+	for (unsigned i = 0; i < ARRAY_LEN(c->native.chunk_mask); i++)
+		c->native.chunk_mask[i] = ~PAGE_MASK & ~((2u << i) - 1);
 	c->native.page_low = ~PAGE_MASK;
 	c->native.cross_mask = PAGE_SIZE;
 	c->native.hash_mask = FLAT_HASH_MASK;

@@ -151,7 +151,7 @@ struct soft_native {
 	uint64_t page_rip; /* guest address of the page that the current block lies in */
 	uint64_t site;     /* NATIVE_SITE_*, when it exits */
 	/* Operands of PEXT */
-	uint64_t page_mask, low_mask[5], page_low, cross_mask, hash_mask;
+	uint64_t page_mask, chunk_mask[5], page_low, cross_mask, hash_mask;
 	void (*exit)(void), (*exit_hash)(void), (*fallback)(void);
 	const void *callee; /* code of an indirect call's target, during the push */
 	/* Vector registers, by enum native_vec */

@@ -23,7 +23,23 @@ struct fix {
 	enum fix_kind kind;
 	uint8_t *rel; /* rel32 of a jump */
 	int64_t to;
-	unsigned op; /* that it belongs to */
+	unsigned op;   /* that it belongs to */
+	uint8_t *back; /* FIX_CROSS: where it goes on */
+};
+
+/*
+ * JRCXZ reaches 127 bytes.  Those that lead out of line go by way of a jump in a pool, which is emitted
+ * where nothing comes by, or is jumped over.
+ */
+#define NEARS_MAX 8
+struct near_jump {
+	uint8_t *rel; /* its rel8 */
+	int64_t to;   /* of the FIX_CROSS */
+	unsigned op;
+};
+struct nears {
+	unsigned n;
+	struct near_jump jump[NEARS_MAX];
 };
 
 struct translation {
@@ -38,6 +54,7 @@ struct translation {
 	uint8_t *start[BLOCK_OPS + 1]; /* of an op's code; NULL: inside a run of fallbacks */
 	uint8_t *stub[BLOCK_OPS];      /* of an op's fallback */
 	unsigned fixes;
+	struct nears nears; /* that wait for a pool */
 	size_t first_site;
 	/* Registers that the block needs, bits by enum native_vec; the last op that does */
 	unsigned vec, vec_last;
@@ -94,6 +111,12 @@ static inline bool trans_in_page(int64_t offset)
 
 /* translate.c */
 void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t to);
+/* The rel8 of a jump that becomes a FIX_CROSS, and goes on behind itself. */
+void trans_near(struct translation *t, uint8_t *rel, int64_t to);
+/* Here nothing comes by: a good place for the pool. */
+void trans_pool(struct translation *t);
+/* So many bytes follow before the next call: if the pool would be too far then, it comes here. */
+void trans_room(struct translation *t, unsigned bytes);
 /* The host instruction at pc may fault, with the guest address in ea (HOST_NONE: no access). */
 void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write);
 

@@ -39,12 +39,16 @@ static void need_canonical(struct translation *t)
 	asm_to8(good, t->e.at);
 }
 
+/* Bytes that it takes to a pool with an address before it. */
+#define HASH_ROOM 64
+
 /* Goes to the guest address in r15 by the hash, or leaves. */
 void trans_go_hash(struct translation *t)
 {
 	uint8_t *hit = lookup(t);
 
 	trans_leave(t, NATIVE_SITE_HASH);
+	trans_pool(t);
 	asm_to8(hit, t->e.at);
 	asm_jmp_gs_index(&t->e, HASH(code), HOST_R14);
 }
@@ -65,6 +69,7 @@ void trans_go_back(struct translation *t, int64_t to)
 	asm_load_gs(&t->e, HOST_RCX, NATIVE(hash_mask));
 	waits = asm_jrcxz(&t->e);
 	trans_go_link(t, to);
+	trans_pool(t);
 	asm_to8(waits, t->e.at);
 	trans_address(t, to);
 	trans_leave(t, NATIVE_SITE_NONE);
@@ -74,6 +79,7 @@ void trans_go_back(struct translation *t, int64_t to)
 void trans_go(struct translation *t, int64_t to)
 {
 	if (!trans_in_page(to)) {
+		trans_room(t, HASH_ROOM);
 		trans_address(t, to);
 		trans_go_hash(t);
 		return;
@@ -118,6 +124,9 @@ static bool near_branch(const struct translation *t)
 	return t->insn[t->i].meta.branch_type != ZYDIS_BRANCH_TYPE_FAR;
 }
 
+/* Bytes that an indirect jump takes to where a pool is. */
+#define JUMP_ROOM 128
+
 bool trans_jump(struct translation *t)
 {
 	uint8_t *hit;
@@ -130,11 +139,13 @@ bool trans_jump(struct translation *t)
 		trans_go(t, branch_target(t));
 		return true;
 	}
+	trans_room(t, JUMP_ROOM);
 	if (!indirect_target(t))
 		return false;
 	hit = lookup(t);
 	need_canonical(t);
 	trans_leave(t, NATIVE_SITE_HASH);
+	trans_pool(t);
 	asm_to8(hit, t->e.at);
 	asm_jmp_gs_index(&t->e, HASH(code), HOST_R14);
 	return true;
@@ -162,12 +173,14 @@ bool trans_call(struct translation *t)
 		return true;
 	}
 	/* The push needs all our registers: target and code wait in the state. */
+	trans_room(t, JUMP_ROOM);
 	if (!indirect_target(t))
 		return false;
 	hit = lookup(t);
 	need_canonical(t);
 	asm_load_gs(&t->e, HOST_RCX, NATIVE(exit_hash));
 	done = asm_jmp(&t->e);
+	trans_pool(t);
 	asm_to8(hit, t->e.at);
 	asm_load_gs_index(&t->e, HOST_RCX, HASH(code), HOST_R14);
 	asm_to(done, t->e.at);
@@ -189,11 +202,13 @@ bool trans_ret(struct translation *t)
 		return false;
 	if (z->operand_count_visible)
 		size += (int32_t)(t->operand[t->i][0].imm.value.u & 0xffff);
+	trans_room(t, JUMP_ROOM);
 	trans_pop_in(t, HOST_R15);
 	hit = lookup(t);
 	need_canonical(t);
 	trans_popped(t, size);
 	trans_leave(t, NATIVE_SITE_HASH);
+	trans_pool(t);
 	asm_to8(hit, t->e.at);
 	trans_popped(t, size);
 	asm_jmp_gs_index(&t->e, HASH(code), HOST_R14);

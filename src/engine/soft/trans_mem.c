@@ -129,6 +129,10 @@ static enum host_reg linear(struct translation *t, const ZydisDecodedOperand *o)
 	return HOST_R14;
 }
 
+/* Bytes from here to the end of the op, at most, but for what depends on the op. */
+#define ACCESS_ROOM 68
+#define GS_MOVE     9
+
 /* rcx: the addend for an access of size bytes at the address in ea. */
 static void addend(struct translation *t, enum host_reg ea, unsigned size)
 {
@@ -136,18 +140,17 @@ static void addend(struct translation *t, enum host_reg ea, unsigned size)
 
 	if (size > 1 && !t->aligned) {
 		unsigned log = 32 - (unsigned)__builtin_clz(size - 1); /* 10 is like 16 */
-		uint8_t *aligned;
 
-		asm_pext_gs(e, HOST_RCX, ea, NATIVE(low_mask) + 8 * ((int32_t)MIN(log, 5u) - 1));
-		aligned = asm_jrcxz(e);
-		trans_fix(t, FIX_CROSS, asm_jmp(e), (int64_t)size << 8 | ea);
-		asm_to8(aligned, e->at);
+		trans_room(t, ACCESS_ROOM + t->insn[t->i].length + t->temps * GS_MOVE);
+		asm_pext_gs(e, HOST_RCX, ea, NATIVE(chunk_mask) + 8 * ((int32_t)log - 1));
+		asm_lea(e, HOST_RCX, HOST_RCX, HOST_NONE, 0, 1 - (int32_t)(PAGE_SIZE >> log), true);
+		trans_near(t, asm_jrcxz(e), (int64_t)size << 8 | ea);
 	}
 	asm_pext_gs(e, HOST_RCX, ea, NATIVE(page_mask));
 	asm_load_gs_index(e, HOST_RCX, 0, HOST_RCX);
 }
 
-/* Out of line: misaligned, but all in one page? */
+/* Out of line: in the page's last piece, but does it reach into the next page? */
 void trans_cross(struct translation *t, const struct fix *f)
 {
 	struct assembly *e = &t->e;
@@ -161,7 +164,7 @@ void trans_cross(struct translation *t, const struct fix *f)
 	inside = asm_jrcxz(e);
 	trans_fix(t, FIX_FALLBACK, asm_jmp(e), f->op);
 	asm_to8(inside, e->at);
-	asm_to(asm_jmp(e), f->rel + 4);
+	asm_to(asm_jmp(e), f->back);
 }
 
 const ZydisDecodedOperand *trans_memory_of(const struct translation *t)

@@ -5,9 +5,10 @@
  * (address, addend).  An access is
  *
  *	lea	disp(base,index,scale), %r14	the guest address, unless it's in a register already
- *	pext	low_mask, %r14, %rcx		misaligned? (not for bytes)
- *	jrcxz	1f				out of line: does it cross into another page?
- *   1:	pext	page_mask, %r14, %rcx		its page's number
+ *	pext	chunk_mask, %r14, %rcx		which piece of its size of the page is it? (not for bytes)
+ *	lea	-last(%rcx), %rcx
+ *	jrcxz					the last; out of line: does it cross into another page?
+ *	pext	page_mask, %r14, %rcx		its page's number
  *	mov	%gs:(,%rcx,8), %rcx		the addend, from the flat table
  *	op	(%r14,%rcx)			a native_site: may fault
  *
@@ -27,6 +28,46 @@ void trans_fix(struct translation *t, enum fix_kind kind, uint8_t *rel, int64_t 
 		t->e.full = true;
 	else
 		t->fix[t->fixes++] = (struct fix){kind, rel, to, t->i};
+}
+
+void trans_near(struct translation *t, uint8_t *rel, int64_t to)
+{
+	if (t->nears.n == NEARS_MAX)
+		t->e.full = true;
+	else
+		t->nears.jump[t->nears.n++] = (struct near_jump){rel, to, t->i};
+}
+
+void trans_pool(struct translation *t)
+{
+	for (unsigned i = 0; i < t->nears.n; i++) {
+		const struct near_jump *j = &t->nears.jump[i];
+
+		if (t->e.at - (j->rel + 1) > INT8_MAX || t->fixes == FIXES_MAX) {
+			t->e.full = true;
+			break;
+		}
+		asm_to8(j->rel, t->e.at);
+		t->fix[t->fixes++] =
+			(struct fix){FIX_CROSS, asm_jmp(&t->e), j->to, j->op, j->rel + 1};
+	}
+	t->nears.n = 0;
+}
+
+#define POOL_JUMP 5 /* bytes */
+
+void trans_room(struct translation *t, unsigned bytes)
+{
+	const struct nears *p = &t->nears;
+	uint8_t *over;
+
+	/* One more may come, and a jump over the pool. */
+	bytes += (p->n + 1) * POOL_JUMP + 2;
+	if (p->n == 0 || (p->n < NEARS_MAX && t->e.at + bytes - (p->jump[0].rel + 1) <= INT8_MAX))
+		return;
+	over = asm_jmp8(&t->e);
+	trans_pool(t);
+	asm_to8(over, t->e.at);
 }
 
 void trans_site(struct translation *t, uint8_t *pc, enum host_reg ea, bool write)
@@ -62,6 +103,7 @@ static bool try_op(struct translation *t, unsigned i)
 	uint8_t *at = t->e.at;
 	size_t sites = t->n->sites;
 	unsigned fixes = t->fixes;
+	struct nears nears = t->nears;
 
 	t->i = i;
 	t->temps = 0;
@@ -80,6 +122,7 @@ static bool try_op(struct translation *t, unsigned i)
 	t->e.at = at;
 	t->n->sites = sites;
 	t->fixes = fixes;
+	t->nears = nears;
 	return false;
 }
 
@@ -186,18 +229,25 @@ static bool falls_through(const struct translation *t)
 	       (!is_jump(t, last) || t->insn[last].meta.category == ZYDIS_CATEGORY_COND_BR);
 }
 
+/* Bytes of an op's code, at most, to where it asks for room itself. */
+#define OP_ROOM 72
+
 /* The ops in order; runs of those that stay the interpreter's become one fallback each. */
 static unsigned translate_ops(struct translation *t)
 {
 	unsigned n = t->b->n, run[BLOCK_OPS], runs = 0, interpreted = 0;
-	uint8_t *jump_at[BLOCK_OPS];
+	uint8_t *jump_at[BLOCK_OPS], *behind;
 
 	for (unsigned i = 0; i < n; i++) {
+		trans_room(t, OP_ROOM);
 		t->start[i] = t->e.at;
 		if (try_op(t, i))
 			continue;
 		run[runs] = i;
-		jump_at[runs++] = asm_jmp(&t->e);
+		jump_at[runs] = asm_jmp(&t->e);
+		trans_pool(t);
+		behind = t->e.at;
+		runs++;
 		interpreted++;
 		while (i + 1 < n && !try_op(t, i + 1)) {
 			t->start[++i] = NULL;
@@ -205,17 +255,19 @@ static unsigned translate_ops(struct translation *t)
 		}
 		if (i + 1 < n) {
 			/* It was translated already, behind the jump. */
-			t->start[i + 1] = jump_at[runs - 1] + 4;
+			t->start[i + 1] = behind;
 			i++;
 		}
 	}
 	t->start[n] = t->e.at;
 	t->i = n - 1;
 	if (falls_through(t)) {
+		trans_room(t, OP_ROOM);
 		if (!is_jump(t, n - 1))
 			trans_x87_pointers(t, n);
 		trans_go(t, trans_behind(t, n - 1));
 	}
+	trans_pool(t);
 	for (unsigned k = 0; k < runs; k++) {
 		unsigned to = run[k] + 1;
 

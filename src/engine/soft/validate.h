@@ -7,8 +7,8 @@
  *   host's stack (RSP is the guest's).
  * - Memory is the words of the state block that translated code may touch; the flat table by the page
  *   number of a register; or (ea,addend), where addend was loaded from the table for what is in that very
- *   register, and the bytes lie in one page: a look at the low bits, or the host faults when
- *   misaligned.  Each such access is known to the fault handler.
+ *   register, and the bytes lie in one page: a look at the place in the page, or the host faults
+ *   when misaligned.  Each such access is known to the fault handler.
  * - Jumps stay in the block, or leave by the state's exits with what these want in r14 and r15, or go to
  *   code that the hash gave for the guest address in r15.
  * - Addends and other host addresses stay in rcx, r14 and r15, and no guest instruction reads them.

@@ -177,9 +177,9 @@ static void do_pext(struct proof *p, struct facts *f, const struct step *s)
 		got.kind = FACT_SLOT;
 	else if (s->value == WORD(native.page_low))
 		got.kind = FACT_OFFSET;
-	else if (IS_IN(s->value, native.low_mask))
-		got = (struct fact){FACT_LOW, s->from,
-		                    2ull << (s->value - WORD(native.low_mask)) / 8};
+	else if (IS_IN(s->value, native.chunk_mask))
+		got = (struct fact){FACT_PIECE, s->from,
+		                    2ull << (s->value - WORD(native.chunk_mask)) / 8};
 	else if (s->value == WORD(native.cross_mask))
 		got = from->kind == FACT_LAST ? (struct fact){FACT_CROSS, from->reg, from->value}
 		                              : (struct fact){0};
@@ -208,6 +208,8 @@ static void do_value(struct proof *p, struct facts *f, const struct step *s)
 		need_no_host_address(p, f, s->from);
 		if (from->kind == FACT_OFFSET && s->value >= 0 && s->value < PAGE_SIZE)
 			got = (struct fact){FACT_LAST, from->reg, (uint64_t)s->value + 1};
+		if (from->kind == FACT_PIECE && s->value == 1 - (int64_t)(PAGE_SIZE / from->value))
+			got = (struct fact){FACT_BEFORE, from->reg, from->value};
 		break;
 	case STEP_ADD:
 		need_no_host_address(p, f, s->from);
@@ -239,16 +241,22 @@ static void do_value(struct proof *p, struct facts *f, const struct step *s)
 
 /* Jumps. */
 
-/* Falls through unless rcx is 0; there, something may be known because it is. */
-static void do_rcx_zero(struct proof *p, const struct facts *f, const struct step *s)
+static void know_inside(struct facts *f, const struct fact *x)
+{
+	f->inside[x->reg] = MAX(f->inside[x->reg], (uint8_t)MIN(x->value, 255u));
+}
+
+/* Falls through unless rcx is 0; something may be known here because it is, or there because it isn't. */
+static void do_rcx_zero(struct proof *p, struct facts *f, const struct step *s)
 {
 	const struct fact *rcx = &f->reg[STEP_RCX];
 	struct facts taken = *f;
 	struct fact *slot = &taken.reg[rcx->reg & 15];
 
-	if (rcx->kind == FACT_LOW || rcx->kind == FACT_CROSS)
-		taken.inside[rcx->reg] =
-			MAX(taken.inside[rcx->reg], (uint8_t)MIN(rcx->value, 255u));
+	if (rcx->kind == FACT_CROSS)
+		know_inside(&taken, rcx);
+	if (rcx->kind == FACT_BEFORE)
+		know_inside(f, rcx);
 	if (rcx->kind == FACT_MISMATCH && slot->kind == FACT_SLOT)
 		slot->kind = FACT_HIT;
 	proof_reach(p, (uint64_t)s->value, &taken);

@@ -10,7 +10,8 @@ enum fact_kind {
 	FACT_CONST,    /* `value` */
 	FACT_PAGE,     /* page number of the address in `reg` */
 	FACT_ADDEND,   /* the table's entry for it */
-	FACT_LOW,      /* 0: the address in `reg` is a multiple of `value` */
+	FACT_PIECE,    /* which piece of `value` bytes of its page the address in `reg` is in */
+	FACT_BEFORE,   /* not 0: it isn't in the last; `value` bytes there are in one page */
 	FACT_OFFSET,   /* of the address in `reg` in its page */
 	FACT_LAST,     /* the same of the last of `value` bytes there, counted on behind the page */
 	FACT_CROSS,    /* 0: `value` bytes at the address in `reg` are in one page */
