@@ -6,7 +6,7 @@
 set -u
 casulo=$1 engine=$2 what=$3
 dir=$(mktemp -d) || exit 1
-server=
+server= more=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$dir"' EXIT
 guest=${GUEST-$dir/guest}
 [ -n "${GUEST-}" ] || "$(dirname "$0")/prepare" "$guest" || exit $?
@@ -15,7 +15,8 @@ guest=${GUEST-$dir/guest}
 boot() {
 	words=$1
 	shift
-	"$casulo" boot --engine "$engine" --timeout 240 --kernel "$guest/vmlinuz" --initrd "$guest/initrd" \
+	# shellcheck disable=SC2086 # a list of words
+	"$casulo" boot --engine "$engine" $more --timeout 240 --kernel "$guest/vmlinuz" --initrd "$guest/initrd" \
 		--append "console=ttyS0 quiet panic=-1 $words" "$@" </dev/null >"$dir/out" 2>"$dir/err"
 	code=$?
 }
@@ -66,6 +67,12 @@ test_devices() {
 	written=$(tr -d '\r' <"$dir/out" | sed -n 's/^written: //p')
 	[ "$written" = "$(sum_of <"$dir/second")" ] || fail "the second disk isn't what the guest wrote"
 	grep -q 'the second console' "$dir/console" || fail "the second console printed something else"
+}
+
+# The software engine without its translator.
+test_interpret() {
+	more=--interpret
+	test_devices 1
 }
 
 # The guest asks for a reset.
