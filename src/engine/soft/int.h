@@ -97,6 +97,19 @@ static inline bool flags_test(uint32_t f, unsigned cc)
 #define FLAGS_IN  "addb $0x7f, %%al\n\tsahf\n\t"
 #define FLAGS_OUT "\n\tlahf\n\tseto %%al"
 
+/*
+ * An instruction with the guest's arithmetic flags before it; afterwards [f] has them as the host leaves
+ * them, those that manuals leave undefined too.  Operands in registers only: the stack pointer moves.
+ */
+#define WITH_FLAGS(insn)                                         \
+	"lea -128(%%rsp), %%rsp\n\tpushq %[f]\n\tpopfq\n\t" insn \
+	"\n\tpushfq\n\tpopq %[f]\n\tlea 128(%%rsp), %%rsp"
+
+static inline uint64_t flags_host(const struct soft_cpu *c)
+{
+	return flags_arith(c->aflags) | FLAG_FIXED;
+}
+
 static inline uint64_t mem_get(struct soft_cpu *c, gva_t va, unsigned size)
 {
 	switch (size) {

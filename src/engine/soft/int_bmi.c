@@ -1,6 +1,6 @@
 /*
- * BMI1 and BMI2's VEX-encoded instructions on general registers.  Flags that the manuals leave undefined
- * (AF, PF, BEXTR's SF) are cleared.
+ * BMI1 and BMI2's VEX-encoded instructions on general registers.  Where the host has them, flags that the
+ * manuals leave undefined (AF, PF, BEXTR's SF) are the host's; otherwise they are cleared.
  */
 #include "engine/soft/int.h"
 
@@ -163,6 +163,39 @@ static void op_pext_host(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
+/* Those that set flags; to: where the result goes. */
+#define HOST_OP(name, wide, narrow, to)                                       \
+	static void op_##name##_host(struct soft_cpu *c, const struct op *op) \
+	{                                                                     \
+		struct sources s = sources(c, op);                            \
+		uint64_t v, f = flags_host(c);                                \
+                                                                              \
+		if (op->size == 8)                                            \
+			asm volatile(WITH_FLAGS(wide)                         \
+			             : [out] "=&r"(v), [f] "+r"(f)            \
+			             : [rm] "r"(s.rm), [v] "r"(s.v)           \
+			             : "cc", "memory");                       \
+		else                                                          \
+			asm volatile(WITH_FLAGS(narrow)                       \
+			             : [out] "=&r"(v), [f] "+r"(f)            \
+			             : [rm] "r"(s.rm), [v] "r"(s.v)           \
+			             : "cc", "memory");                       \
+		put(c, op, to, v);                                            \
+		c->aflags = flags_pack((uint32_t)f);                          \
+		return op_next(c, op);                                        \
+	}
+#define HOST_OP3(name) \
+	HOST_OP(name, #name " %[rm], %[v], %[out]", #name " %k[rm], %k[v], %k[out]", op->reg)
+#define HOST_OP3_BY_V(name) \
+	HOST_OP(name, #name " %[v], %[rm], %[out]", #name " %k[v], %k[rm], %k[out]", op->reg)
+#define HOST_OP2(name) HOST_OP(name, #name " %[rm], %[out]", #name " %k[rm], %k[out]", op->n)
+HOST_OP3(andn)
+HOST_OP3_BY_V(bextr)
+HOST_OP3_BY_V(bzhi)
+HOST_OP2(blsi)
+HOST_OP2(blsmsk)
+HOST_OP2(blsr)
+
 /* reg: the high half, which wins when both are the same register; n: the low one */
 static void op_mulx(struct soft_cpu *c, const struct op *op)
 {
@@ -214,17 +247,17 @@ static op_fn *function_of(ZydisMnemonic m)
 
 	switch (m) {
 	case ZYDIS_MNEMONIC_ANDN:
-		return op_andn;
+		return host ? op_andn_host : op_andn;
 	case ZYDIS_MNEMONIC_BEXTR:
-		return op_bextr;
+		return host ? op_bextr_host : op_bextr;
 	case ZYDIS_MNEMONIC_BLSI:
-		return op_blsi;
+		return host ? op_blsi_host : op_blsi;
 	case ZYDIS_MNEMONIC_BLSMSK:
-		return op_blsmsk;
+		return host ? op_blsmsk_host : op_blsmsk;
 	case ZYDIS_MNEMONIC_BLSR:
-		return op_blsr;
+		return host ? op_blsr_host : op_blsr;
 	case ZYDIS_MNEMONIC_BZHI:
-		return op_bzhi;
+		return host ? op_bzhi_host : op_bzhi;
 	case ZYDIS_MNEMONIC_PDEP:
 		return host ? op_pdep_host : op_pdep;
 	case ZYDIS_MNEMONIC_PEXT:

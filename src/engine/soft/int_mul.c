@@ -1,51 +1,53 @@
 /* MUL IMUL DIV IDIV, and the decimal adjustments.  Undefined flags are what this processor makes. */
 #include "engine/soft/int.h"
 
-/* rDX:rAX = rAX * rm */
-#define WIDE_MUL(name, insn, bits, sfx)                                                     \
-	static void name##bits(struct soft_cpu *c, uint64_t b)                              \
-	{                                                                                   \
-		uint##bits##_t a = (uint##bits##_t)c->gpr[CPU_RAX], h;                      \
-		uint8_t cf, zf, sf, pf, of;                                                 \
-                                                                                            \
-		asm(insn sfx " %[b]"                                                        \
-		    : "+a"(a), "=d"(h), "=@ccc"(cf), "=@ccz"(zf), "=@ccs"(sf), "=@ccp"(pf), \
-		      "=@cco"(of)                                                           \
-		    : [b] "r"((uint##bits##_t)b));                                          \
-		PUT##bits(c, CPU_RAX, a);                                                   \
-		PUT##bits(c, CPU_RDX, h);                                                   \
-		mul_flags(c, cf, zf, sf, pf, of);                                           \
+/* rDX:rAX = rAX * rm, and the other way round. */
+#define WIDE(name, insn, bits, sfx)                                 \
+	static void name##bits(struct soft_cpu *c, uint64_t b)      \
+	{                                                           \
+		uint##bits##_t a = (uint##bits##_t)c->gpr[CPU_RAX]; \
+		uint##bits##_t d = (uint##bits##_t)c->gpr[CPU_RDX]; \
+		uint64_t f = flags_host(c);                         \
+                                                                    \
+		asm volatile(WITH_FLAGS(insn sfx " %[b]")           \
+		             : "+a"(a), "+d"(d), [f] "+r"(f)        \
+		             : [b] "r"((uint##bits##_t)b)           \
+		             : "cc", "memory");                     \
+		PUT##bits(c, CPU_RAX, a);                           \
+		PUT##bits(c, CPU_RDX, d);                           \
+		c->aflags = flags_pack((uint32_t)f);                \
 	}
+WIDE(mul, "mul", 16, "w")
+WIDE(mul, "mul", 32, "l")
+WIDE(mul, "mul", 64, "q")
+WIDE(imul, "imul", 16, "w")
+WIDE(imul, "imul", 32, "l")
+WIDE(imul, "imul", 64, "q")
+WIDE(div, "div", 16, "w")
+WIDE(div, "div", 32, "l")
+WIDE(div, "div", 64, "q")
+WIDE(idiv, "idiv", 16, "w")
+WIDE(idiv, "idiv", 32, "l")
+WIDE(idiv, "idiv", 64, "q")
 
-static void mul_flags(struct soft_cpu *c, bool cf, bool zf, bool sf, bool pf, bool of)
-{
-	c->aflags = (uint16_t)((c->aflags & AF_AF) | (cf ? AF_CF : 0) | (zf ? AF_ZF : 0) |
-	                       (sf ? AF_SF : 0) | (pf ? AF_PF : 0) | (of ? AF_OF : 0) | 0x200);
-}
-
-WIDE_MUL(mul, "mul", 16, "w")
-WIDE_MUL(mul, "mul", 32, "l")
-WIDE_MUL(mul, "mul", 64, "q")
-WIDE_MUL(imul, "imul", 16, "w")
-WIDE_MUL(imul, "imul", 32, "l")
-WIDE_MUL(imul, "imul", 64, "q")
-
-static void mul8(struct soft_cpu *c, uint8_t b, bool sign)
-{
-	uint16_t a = (uint16_t)c->gpr[CPU_RAX];
-	uint8_t cf, zf, sf, pf, of;
-
-	if (sign)
-		asm("imulb %[b]"
-		    : "+a"(a), "=@ccc"(cf), "=@ccz"(zf), "=@ccs"(sf), "=@ccp"(pf), "=@cco"(of)
-		    : [b] "q"(b));
-	else
-		asm("mulb %[b]"
-		    : "+a"(a), "=@ccc"(cf), "=@ccz"(zf), "=@ccs"(sf), "=@ccp"(pf), "=@cco"(of)
-		    : [b] "q"(b));
-	PUT16(c, CPU_RAX, a);
-	mul_flags(c, cf, zf, sf, pf, of);
-}
+/* AX = AL * rm, and the other way round. */
+#define NARROW(name, insn)                                   \
+	static void name##8(struct soft_cpu * c, uint64_t b) \
+	{                                                    \
+		uint16_t a = (uint16_t)c->gpr[CPU_RAX];      \
+		uint64_t f = flags_host(c);                  \
+                                                             \
+		asm volatile(WITH_FLAGS(insn "b %b[b]")      \
+		             : "+a"(a), [f] "+r"(f)          \
+		             : [b] "q"(b)                    \
+		             : "cc", "memory");              \
+		PUT16(c, CPU_RAX, a);                        \
+		c->aflags = flags_pack((uint32_t)f);         \
+	}
+NARROW(mul, "mul")
+NARROW(imul, "imul")
+NARROW(div, "div")
+NARROW(idiv, "idiv")
 
 static void op_mul(struct soft_cpu *c, const struct op *op)
 {
@@ -55,8 +57,10 @@ static void op_mul(struct soft_cpu *c, const struct op *op)
 	b = rm_get(c, op);
 	switch (op->size << 1 | op->n) {
 	case 2:
+		mul8(c, b);
+		break;
 	case 3:
-		mul8(c, (uint8_t)b, op->n);
+		imul8(c, b);
 		break;
 	case 4:
 		mul16(c, b);
@@ -117,41 +121,49 @@ static void op_imul2(struct soft_cpu *c, const struct op *op)
 /* The dividend rDX:rAX (AX for bytes) and both results; #DE when the quotient doesn't fit. */
 static void divide(struct soft_cpu *c, unsigned size, unsigned __int128 n, uint64_t b)
 {
-	unsigned __int128 q;
-
-	if (b == 0)
+	if (b == 0 || (n / b) >> (size * 8) != 0)
 		soft_fault(c, EXC_DE);
-	q = n / b;
-	if (q >> (size * 8) != 0)
-		soft_fault(c, EXC_DE);
-	reg_set(c, CPU_RAX, size, false, (uint64_t)q);
-	if (size == 1)
-		*reg8(c, CPU_RAX, true) = (uint8_t)(n % b);
-	else
-		reg_set(c, CPU_RDX, size, false, (uint64_t)(n % b));
+	switch (size) {
+	case 1:
+		div8(c, b);
+		break;
+	case 2:
+		div16(c, b);
+		break;
+	case 4:
+		div32(c, b);
+		break;
+	default:
+		div64(c, b);
+		break;
+	}
 }
 
 static void divide_signed(struct soft_cpu *c, unsigned size, __int128 n, int64_t b)
 {
 	unsigned __int128 most = (unsigned __int128)1 << (size * 8 - 1);
-	unsigned __int128 un = n < 0 ? -(unsigned __int128)n : (unsigned __int128)n;
+	unsigned __int128 un = n < 0 ? -(unsigned __int128)n : (unsigned __int128)n, q;
 	uint64_t ub = b < 0 ? -(uint64_t)b : (uint64_t)b;
-	unsigned __int128 q;
-	uint64_t rem;
 
 	if (b == 0)
 		soft_fault(c, EXC_DE);
 	q = un / ub;
 	if (q > most || (q == most && (n < 0) == (b < 0)))
 		soft_fault(c, EXC_DE);
-	rem = (uint64_t)(un % ub);
-	if (n < 0)
-		rem = -rem;
-	reg_set(c, CPU_RAX, size, false, (n < 0) != (b < 0) ? -(uint64_t)q : (uint64_t)q);
-	if (size == 1)
-		*reg8(c, CPU_RAX, true) = (uint8_t)rem;
-	else
-		reg_set(c, CPU_RDX, size, false, rem);
+	switch (size) {
+	case 1:
+		idiv8(c, (uint64_t)b);
+		break;
+	case 2:
+		idiv16(c, (uint64_t)b);
+		break;
+	case 4:
+		idiv32(c, (uint64_t)b);
+		break;
+	default:
+		idiv64(c, (uint64_t)b);
+		break;
+	}
 }
 
 static unsigned __int128 dividend(const struct soft_cpu *c, unsigned size)
@@ -190,15 +202,13 @@ static void op_div(struct soft_cpu *c, const struct op *op)
 
 static void op_div64(struct soft_cpu *c, const struct op *op)
 {
-	uint64_t b, d = c->gpr[CPU_RDX], a = c->gpr[CPU_RAX];
+	uint64_t b;
 
 	c->op = op;
 	b = rm_get(c, op);
-	if (d >= b)
+	if (c->gpr[CPU_RDX] >= b)
 		soft_fault(c, EXC_DE);
-	asm("divq %2" : "+a"(a), "+d"(d) : "r"(b) : "cc");
-	c->gpr[CPU_RAX] = a;
-	c->gpr[CPU_RDX] = d;
+	div64(c, b);
 	return op_next(c, op);
 }
 
