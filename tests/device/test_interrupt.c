@@ -1,6 +1,7 @@
 /*
- * The paravirtual end of interrupt: a guest may clear a flag in its memory instead of writing the local
- * APIC's EOI register, while that is offered.  The offer must not outlive the run it was made in.
+ * Interrupts of the local APIC in the software engine: where they come in, and the paravirtual end of
+ * interrupt.  With that a guest may clear a flag in its memory instead of writing the EOI register, while
+ * it is offered.  The offer must not outlive the run it was made in.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,6 +71,25 @@ static void after_one_that_was_not_the_guest_writes_it(void **state)
 	assert_int_equal(g.s.gpr[CPU_RAX], 0);
 }
 
+/* The first store is an interrupt to itself, taken behind the jump; the next ones go to memory. */
+GUEST(loop_of_jumps, 32,
+      "movl $0x1ff, 0xfee000f0; mov $0xfee00300, %esi; mov $0x40040, %eax; mov $5, %ecx; sti; jmp 1f; ud2;"
+      "1: mov %eax, (%esi); jmp 2f; ud2; 2: mov $0x20000, %esi; inc %ebx; dec %ecx; jnz 1b; hlt");
+GUEST(counts, 32, "inc %edi; movl $0, 0xfee000b0; iret");
+
+static void a_jump_is_not_linked_to_a_handler(void **state)
+{
+	guest_protected(&g);
+	guest_gate(&g, VECTOR, KCODE, AT_CODE2, SEG_P | 14, 0);
+	guest_put(&g, AT_CODE, loop_of_jumps);
+	guest_put(&g, AT_CODE2, counts);
+	run_at(AT_CODE);
+	assert_int_equal(guest_vector(&g), -1);
+	assert_int_equal(g.s.gpr[CPU_RBX], 5);
+	assert_int_equal(g.s.gpr[CPU_RDI], 1);
+	assert_int_equal(g.s.gpr[CPU_RSP], AT_STACK0);
+}
+
 static int setup(void **state)
 {
 	struct cpuid_wish wish;
@@ -99,6 +119,7 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_jump_is_not_linked_to_a_handler, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_offer_that_was_taken_is_an_eoi, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_one_that_was_not_the_guest_writes_it, setup,
 	                                        teardown),
