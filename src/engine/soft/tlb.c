@@ -16,7 +16,11 @@ static void entry_clear(struct tlb *t, unsigned i)
 	t->p[i].page = UINT32_MAX;
 }
 
-enum { TLB_GLOBAL = 1 };
+enum {
+	TLB_GLOBAL = 1 << 0,
+	TLB_WRITABLE =
+		1 << 1, /* and dirty: what lacks for a write tag is that the page holds no code */
+};
 
 /* The interpreter's TLB has no PCIDs: only global entries outlive a switch. */
 static void clear(struct soft_cpu *c, bool keep_global)
@@ -194,11 +198,13 @@ static void fill(struct soft_cpu *c, gva_t va, bool user, const struct mmu_page 
 	c->tlbs[user].p[slot] = (struct tlb_page){.gpa = hit->gpa & PAGE_MASK,
 	                                          .page = hit->page,
 	                                          .flags = p->global ? TLB_GLOBAL : 0};
-	/* While the dirty log runs every store must be seen: its reader clears bits at any time. */
-	if (p->write && p->dirty && !slow && !hit->rom && c->machine->mem.dirty == NULL &&
-	    code_tag(c->vm, hit->page))
-		e->write = tag;
 	tlb_note_size(c, va, p->shift);
+	if (!p->write || !p->dirty || slow || hit->rom)
+		return;
+	c->tlbs[user].p[slot].flags |= TLB_WRITABLE;
+	/* While the dirty log runs every store must be seen: its reader clears bits at any time. */
+	if (c->machine->mem.dirty == NULL && code_tag(c->vm, hit->page))
+		e->write = tag;
 }
 
 struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, bool user)
@@ -406,6 +412,22 @@ uint64_t mmu_load(struct soft_cpu *c, gva_t va, unsigned size, bool user)
 	return h.host != NULL ? host_load(h.host, size) : mmio_load(c, h.gpa, size);
 }
 
+/* Data in a page that holds code never get a write tag, but their place is known. */
+static bool beside_code(struct soft_cpu *c, gva_t va, bool user, struct mmu_hit *out)
+{
+	unsigned slot = va >> PAGE_SHIFT & (TLB_SIZE - 1);
+	const struct tlb_entry *e = &c->tlbs[user].e[slot];
+	const struct tlb_page *p = &c->tlbs[user].p[slot];
+
+	if (e->read != (va & PAGE_MASK) || !(p->flags & TLB_WRITABLE) ||
+	    atomic_load(&c->vm->page[p->page].map) == 0)
+		return false;
+	*out = (struct mmu_hit){.host = (uint8_t *)(e->addend + va),
+	                        .gpa = p->gpa | (va & ~PAGE_MASK),
+	                        .page = p->page};
+	return true;
+}
+
 void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool user)
 {
 	struct mmu_hit h;
@@ -415,7 +437,8 @@ void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool
 		return;
 	}
 	check_aligned(c, va, size, user);
-	h = mmu_touch(c, va, MMU_WRITE, user);
+	if (!beside_code(c, va, user, &h))
+		h = mmu_touch(c, va, MMU_WRITE, user);
 	if (unlikely(c->dr[7] & 0xff))
 		watch(c, va, size, true);
 	if (h.host == NULL) {
