@@ -356,13 +356,33 @@ static unsigned in_page(gva_t va, unsigned len)
 	return MIN(len, (unsigned)(PAGE_SIZE - (va & ~PAGE_MASK)));
 }
 
+/* Data in a page that holds code never get a write tag, but their place is known. */
+static bool beside_code(struct soft_cpu *c, gva_t va, bool user, struct mmu_hit *out)
+{
+	unsigned slot = va >> PAGE_SHIFT & (TLB_SIZE - 1);
+	const struct tlb_entry *e = &c->tlbs[user].e[slot];
+	const struct tlb_page *p = &c->tlbs[user].p[slot];
+
+	if (e->read != (va & PAGE_MASK) || !(p->flags & TLB_WRITABLE) ||
+	    atomic_load(&c->vm->page[p->page].map) == 0)
+		return false;
+	*out = (struct mmu_hit){.host = (uint8_t *)(e->addend + va),
+	                        .gpa = p->gpa | (va & ~PAGE_MASK),
+	                        .page = p->page};
+	return true;
+}
+
 /* The first page of an access that may go over its end: a last byte that isn't canonical comes first. */
 static struct mmu_hit touch_first(struct soft_cpu *c, gva_t va, unsigned len,
                                   enum mmu_access access, bool user)
 {
+	struct mmu_hit hit;
+
 	check_canonical(c, va);
 	check_canonical(c, va + len - 1);
 	check_aligned(c, va, len, user);
+	if (access == MMU_WRITE && beside_code(c, va, user, &hit))
+		return hit;
 	return mmu_touch(c, va, access, user);
 }
 
@@ -410,22 +430,6 @@ uint64_t mmu_load(struct soft_cpu *c, gva_t va, unsigned size, bool user)
 	if (unlikely(c->dr[7] & 0xff))
 		watch(c, va, size, false);
 	return h.host != NULL ? host_load(h.host, size) : mmio_load(c, h.gpa, size);
-}
-
-/* Data in a page that holds code never get a write tag, but their place is known. */
-static bool beside_code(struct soft_cpu *c, gva_t va, bool user, struct mmu_hit *out)
-{
-	unsigned slot = va >> PAGE_SHIFT & (TLB_SIZE - 1);
-	const struct tlb_entry *e = &c->tlbs[user].e[slot];
-	const struct tlb_page *p = &c->tlbs[user].p[slot];
-
-	if (e->read != (va & PAGE_MASK) || !(p->flags & TLB_WRITABLE) ||
-	    atomic_load(&c->vm->page[p->page].map) == 0)
-		return false;
-	*out = (struct mmu_hit){.host = (uint8_t *)(e->addend + va),
-	                        .gpa = p->gpa | (va & ~PAGE_MASK),
-	                        .page = p->page};
-	return true;
 }
 
 void mmu_store(struct soft_cpu *c, gva_t va, unsigned size, uint64_t value, bool user)
