@@ -243,6 +243,12 @@ static int boot(struct boot *b)
 	}
 	if (b->args.interpret)
 		engine_soft_translate_after(0);
+	if (b->args.verify && b->args.spec.cpus > 1) {
+		err_set(&e, EINVAL, "--verify needs --cpus 1");
+		return fail(&e, EXIT_USAGE);
+	}
+	if (b->args.verify)
+		engine_soft_lockstep(true);
 	if (b->args.verify_translation)
 		engine_soft_validate(ENGINE_SOFT_VALIDATE_REFUSE);
 	say(b, "engine %s: %s", b->choice.engine->name, b->choice.reason);

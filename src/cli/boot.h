@@ -7,7 +7,7 @@
 
 struct boot_args {
 	struct vm_spec spec;
-	bool dry_run, json, stats, help, quiet, interpret, verify_translation;
+	bool dry_run, json, stats, help, quiet, interpret, verify, verify_translation;
 	uint64_t timeout; /* s; 0: none */
 };
 

@@ -34,6 +34,7 @@ FLAG_OPTION(dry_run, dry_run)
 FLAG_OPTION(json, json)
 FLAG_OPTION(stats, stats)
 FLAG_OPTION(help, help)
+FLAG_OPTION(verify, verify)
 FLAG_OPTION(verify_translation, verify_translation)
 FLAG_OPTION(quiet, quiet)
 
@@ -99,6 +100,8 @@ const struct option_def boot_options[] = {
 	{"memory", "SIZE", "RAM, as 512M or 2G (default: 512M)", set_memory},
 	{"engine", "auto|kvm|soft", "what executes the guest (default: auto)", set_engine},
 	{"interpret", NULL, "engine soft: translate nothing (to hunt a defect)", set_interpret},
+	{"verify", NULL, "engine soft: compare translator and interpreter, block by block",
+         set_verify},
 	{"verify-translation", NULL, "engine soft: prove that translated code is harmless",
          set_verify_translation},
 	{"console", "stdio|pty|file=F|none", "serial console (default: stdio)", set_console},

@@ -73,7 +73,7 @@ static void op_behind(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, op_rip(c, op));
 }
 
-static void op_stale(struct soft_cpu *c, const struct op *op)
+void block_stop(struct soft_cpu *c, const struct op *op)
 {
 	c->instructions += op->nth - 1;
 	return op_leave(c, op_rip(c, op));
@@ -86,7 +86,7 @@ void block_cut(struct soft_cpu *c)
 	/* No block executes: a store while an interrupt is delivered. */
 	if (op == NULL || op == &c->run->fetch || (op->flags & OP_LAST))
 		return;
-	op[1].fn = op_stale;
+	op[1].fn = block_stop;
 	/* Linked blocks may be those that changed: they compare versions themselves. */
 }
 

@@ -22,7 +22,7 @@ static void drop_page(struct soft_cpu *c, uint32_t page)
 	flat_drop_page(c, page);
 }
 
-static void drop_all(struct soft_cpu *c)
+void code_drop_writes(struct soft_cpu *c)
 {
 	for (unsigned t = 0; t < 2; t++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
@@ -38,7 +38,7 @@ void code_serve(struct soft_cpu *c)
 
 	if (atomic_load(&c->run->ack) == epoch)
 		return;
-	drop_all(c);
+	code_drop_writes(c);
 	atomic_store(&c->run->ack, epoch);
 }
 

@@ -73,5 +73,7 @@ static inline bool code_tag(struct soft_vm *vm, uint32_t page)
 void code_enter(struct soft_cpu *c);
 void code_exit(struct soft_cpu *c);
 void code_serve(struct soft_cpu *c);
+/* Takes all write tags of this vCPU away. */
+void code_drop_writes(struct soft_cpu *c);
 
 #endif

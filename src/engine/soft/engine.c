@@ -9,6 +9,7 @@
 #include "engine/soft/code.h"
 #include "engine/soft/flags.h"
 #include "engine/soft/flat.h"
+#include "engine/soft/lockstep.h"
 #include "engine/soft/native.h"
 #include "engine/soft/vec.h"
 
@@ -171,6 +172,7 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 		return err_set(e, ENOMEM, "no memory for vCPU %u", v->id);
 	c->run = calloc(1, sizeof(*c->run));
 	if (c->run == NULL || block_cache_open(c) < 0) {
+		lockstep_free(c->run->lockstep);
 		free(c->run);
 		flat_cpu_free(c);
 		return err_set(e, ENOMEM, "no memory for the block cache of vCPU %u", v->id);

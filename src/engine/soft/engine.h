@@ -24,4 +24,10 @@ enum engine_soft_validate {
 };
 void engine_soft_validate(enum engine_soft_validate how);
 
+/*
+ * Each translated block is compared with the interpreter (lockstep.h).  For vCPUs opened from then on, of
+ * machines with one; slow.
+ */
+void engine_soft_lockstep(bool on);
+
 #endif

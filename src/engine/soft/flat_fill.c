@@ -1,5 +1,6 @@
 /* Entries of the flat table: which there are, how they come and go.  See flat.h. */
 #include "engine/soft/flat_impl.h"
+#include "engine/soft/lockstep.h"
 
 #include <string.h>
 
@@ -105,6 +106,8 @@ static bool enter(struct soft_cpu *c, struct window *w, gva_t va, const struct m
 		return false;
 	page = (uint32_t)(r->page0 + ((p->gpa - r->gpa) >> PAGE_SHIFT));
 	addend = addend_for(c, r, p, va, page, &write);
+	if (unlikely(c->run->lockstep != NULL))
+		lockstep_page(c->run->lockstep, r->host + (p->gpa - r->gpa));
 	if (*entry == addend)
 		return false;
 	if (l->n == FILLS)
@@ -170,7 +173,7 @@ enum flat_result flat_fill(struct soft_cpu *c, gva_t va, bool write)
 		return FLAT_GUEST;
 	if (!enter(c, w, va, &p, write))
 		return FLAT_SLOW;
-	if (missing)
+	if (missing && c->run->lockstep == NULL)
 		fill_around(c, w, va, &p);
 	return FLAT_FILLED;
 }

@@ -11,6 +11,7 @@
 #include "engine/soft/asm.h"
 #include "engine/soft/flat.h"
 #include "engine/soft/listing.h"
+#include "engine/soft/lockstep.h"
 #include "engine/soft/validate.h"
 #include "host/host.h"
 
@@ -221,6 +222,14 @@ static bool open_validator(struct native *n)
 	return n->validator != NULL;
 }
 
+static bool lockstep;
+
+void engine_soft_lockstep(bool on)
+{
+	lockstep = on;
+	translate_after = on ? 1 : ENGINE_SOFT_TRANSLATE;
+}
+
 void native_open(struct soft_cpu *c)
 {
 	struct native *n;
@@ -250,6 +259,8 @@ void native_open(struct soft_cpu *c)
 	c->native.fallback = native_fallback;
 	native_vec_open(c);
 	c->native.code = n;
+	if (lockstep)
+		c->run->lockstep = lockstep_new();
 }
 
 void native_close(struct soft_cpu *c)
@@ -468,7 +479,7 @@ void native_link(struct soft_cpu *c, struct block *b)
 	uint64_t site = c->native.site;
 
 	c->native.site = NATIVE_SITE_NONE;
-	if (b->native == NULL)
+	if (b->native == NULL || c->run->lockstep != NULL)
 		return;
 	if (n->validator != NULL &&
 	    !(site == NATIVE_SITE_HASH

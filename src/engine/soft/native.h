@@ -44,6 +44,9 @@ struct native_site {
 
 struct native_block {
 	uint32_t far, near, out; /* offsets in the code; out: leaves for the block's start */
+	uint32_t end;
+	uint64_t ours; /* ops that are translated: bits */
+	uint64_t runs; /* in lockstep */
 };
 
 struct native {

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "engine/soft/code.h"
 #include "engine/soft/flat.h"
+#include "engine/soft/lockstep.h"
 #include "engine/soft/mem.h"
 
 #define DR6_BS   (1u << 14)
@@ -184,6 +185,8 @@ static void run_blocks(struct soft_cpu *c)
 	struct soft_run *r = c->run;
 
 	r->key = r->generation << 16 | (c->cpl == 3) << 8 | c->mode;
+	if (unlikely(r->lockstep != NULL))
+		r->key = NO_JUMPS;
 	/* Where the last block left is not where we go on, if an event came between. */
 	r->link = NULL;
 	c->native.site = NATIVE_SITE_NONE;
@@ -209,13 +212,16 @@ static void run_blocks(struct soft_cpu *c)
 		}
 		if (c->native.site != NATIVE_SITE_NONE)
 			native_link(c, b);
-		if (!b->cross) {
+		if (!b->cross && likely(r->lockstep == NULL)) {
 			*j = (struct jump){.rip = c->rip, .key = r->key, .block = b};
 			if (r->link != NULL)
 				((struct op *)r->link)->ptr = b;
 		}
 		r->link = NULL;
-		run_block(c, b);
+		if (likely(r->lockstep == NULL))
+			run_block(c, b);
+		else
+			lockstep_run(c, b);
 	} while (r->again && atomic_load_explicit(c->requests, memory_order_relaxed) == 0);
 }
 

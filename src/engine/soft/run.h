@@ -81,7 +81,8 @@ struct soft_run {
 	uint32_t pauses;
 
 	struct block_cache *blocks;
-	uint64_t phys_mask; /* bits that a physical address may not have */
+	struct lockstep *lockstep; /* NULL, unless defects are hunted */
+	uint64_t phys_mask;        /* bits that a physical address may not have */
 
 	/* Counters */
 	uint64_t decoded, invalidated, tlb_fills, slow, mmio, exceptions, interrupts;
@@ -157,6 +158,8 @@ void block_cache_close(struct soft_cpu *c);
 void block_cache_drop(struct soft_cpu *c); /* the vCPU does not run */
 /* The current block's code changed under it: it ends behind c->op. */
 void block_cut(struct soft_cpu *c);
+/* As the function of an op: the block is left before it. */
+void block_stop(struct soft_cpu *c, const struct op *op);
 
 enum engine_exit run_vcpu(struct vcpu *v);
 

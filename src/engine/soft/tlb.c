@@ -8,6 +8,7 @@
 #include "engine/soft/flat.h"
 #include "engine/soft/mem.h"
 #include "engine/soft/mmu.h"
+#include "engine/soft/lockstep.h"
 #include "engine/soft/native.h"
 
 static void entry_clear(struct tlb *t, unsigned i)
@@ -229,6 +230,8 @@ struct mmu_hit mmu_touch(struct soft_cpu *c, gva_t va, enum mmu_access access, b
 		hit.page = (uint32_t)(range->page0 + ((p.gpa - range->gpa) >> PAGE_SHIFT));
 		hit.rom = range->kind == MEM_ROM;
 		fill(c, va, user, &p, &hit);
+		if (unlikely(c->run->lockstep != NULL))
+			lockstep_page(c->run->lockstep, hit.host);
 	}
 	return hit;
 }

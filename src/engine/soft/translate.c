@@ -136,6 +136,13 @@ static void fallback(struct translation *t, unsigned from, unsigned to)
 	struct op *op = (struct op *)((uint8_t *)n->ops + n->ops_used);
 	unsigned count = to - from;
 
+	/* In lockstep the dispatch loop does it. */
+	if (t->c->run->lockstep != NULL) {
+		trans_x87_pointers(t, from);
+		trans_address(t, trans_at(t, from));
+		trans_leave(t, NATIVE_SITE_NONE);
+		return;
+	}
 	n->ops_used += (count + 1) * sizeof(*op);
 	memcpy(op, &t->b->op[from], (count + 1) * sizeof(*op));
 	for (unsigned k = 0; k < count; k++) {
@@ -358,8 +365,14 @@ void native_translate(struct soft_cpu *c, struct block *b)
 		n->site[i].stub = trans_offset(t, t->stub[n->site[i].op]);
 	nb = (struct native_block *)((uint8_t *)n->ops + n->ops_used);
 	n->ops_used += align_up(sizeof(*nb), 64);
-	*nb = (struct native_block){trans_offset(t, t->far), trans_offset(t, t->near),
-	                            trans_offset(t, out)};
+	*nb = (struct native_block){trans_offset(t, t->far),
+	                            trans_offset(t, t->near),
+	                            trans_offset(t, out),
+	                            trans_offset(t, t->e.at),
+	                            0,
+	                            0};
+	for (unsigned i = 0; i < b->n; i++)
+		nb->ours |= (uint64_t)t->ours[i] << i;
 	if (!valid(t, nb, start)) {
 		give_up(t, ops_used);
 		return;
