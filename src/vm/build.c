@@ -1,6 +1,6 @@
 /*
- * Carrying out a plan: memory, CPU model, devices, the boot protocol, then the engine, which wants to
- * see all of these.
+ * Carrying out a plan: memory, CPU model, devices, the boot protocol, then the engine, which wants
+ * to see all of these.
  */
 #include <errno.h>
 #include <string.h>
@@ -145,7 +145,10 @@ static int load_kernel(struct vm *v, const struct vm_input *in, struct cpu_state
 	return boot_load(in->kernel, &input, cpu, &result, e);
 }
 
-/* What firmware leaves on all processors, and kernels keep: all memory is write-back (SDM 3A 12.11.2.1). */
+/*
+ * What firmware leaves on all processors, and kernels keep: all memory is write-back (SDM 3A
+ * 12.11.2.1).
+ */
 #define MTRR_WRITE_BACK (1ull << 11 | 6)
 
 static int set_memory_types(struct machine *m, struct err *e)

@@ -1,7 +1,7 @@
 /*
- * Interrupts of the local APIC in the software engine: where they come in, and the paravirtual end of
- * interrupt.  With that a guest may clear a flag in its memory instead of writing the EOI register, while
- * it is offered.  The offer must not outlive the run it was made in.
+ * Interrupts of the local APIC in the software engine: where they come in, and the paravirtual end
+ * of interrupt.  With that a guest may clear a flag in its memory instead of writing the EOI
+ * register, while it is offered.  The offer must not outlive the run it was made in.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -73,7 +73,8 @@ static void after_one_that_was_not_the_guest_writes_it(void **state)
 
 /* The first store is an interrupt to itself, taken behind the jump; the next ones go to memory. */
 GUEST(loop_of_jumps, 32,
-      "movl $0x1ff, 0xfee000f0; mov $0xfee00300, %esi; mov $0x40040, %eax; mov $5, %ecx; sti; jmp 1f; ud2;"
+      "movl $0x1ff, 0xfee000f0; mov $0xfee00300, %esi; mov $0x40040, %eax; "
+      "mov $5, %ecx; sti; jmp 1f; ud2;"
       "1: mov %eax, (%esi); jmp 2f; ud2; 2: mov $0x20000, %esi; inc %ebx; dec %ecx; jnz 1b; hlt");
 GUEST(counts, 32, "inc %edi; movl $0, 0xfee000b0; iret");
 

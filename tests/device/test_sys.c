@@ -1,6 +1,6 @@
 /*
- * System instructions of the software engine: control and debug registers, descriptor tables, MSRs, port
- * I/O with its permissions, the paravirtual clock.
+ * System instructions of the software engine: control and debug registers, descriptor tables,
+ * MSRs, port I/O with its permissions, the paravirtual clock.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,9 @@
 
 static struct guest g;
 
-/* Puts code in place, runs it to a HLT, and returns the handler's vector, -1: the code's own HLT. */
+/*
+ * Puts code in place, runs it to a HLT, and returns the handler's vector, -1: the code's own HLT.
+ */
 #define RUN(name)                                                  \
 	({                                                         \
 		guest_put(&g, AT_CODE, name);                      \

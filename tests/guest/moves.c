@@ -1,12 +1,12 @@
 /*
- * A guest that moves from machine to machine while it works: every so often it is paused, its state and
- * memory go into a new machine, and the old one is thrown away.  So all state that counts must be in the
- * visitor, and loading must give a machine that goes on.  Translated and interpreted processors take
- * turns.
+ * A guest that moves from machine to machine while it works: every so often it is paused, its
+ * state and memory go into a new machine, and the old one is thrown away.  So all state that
+ * counts must be in the visitor, and loading must give a machine that goes on.  Translated and
+ * interpreted processors take turns.
  *
- * usage: moves CONSOLE MILLISECONDS MOST OPTION...	options as of `casulo boot`
- * The console of incarnation N goes to file CONSOLE.N.  After MOST moves the guest stays where it is.
- * Exit code 0: it powered off, after at least three moves.
+ * usage: moves CONSOLE MILLISECONDS MOST OPTION...        options as of `casulo boot` The console
+ * of incarnation N goes to file CONSOLE.N.  After MOST moves the guest stays where it is. Exit
+ * code 0: it powered off, after at least three moves.
  */
 #include <stdio.h>
 #include <string.h>

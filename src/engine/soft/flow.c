@@ -125,7 +125,9 @@ static void op_ret(struct soft_cpu *c, const struct op *op)
 	return op_jump(c, op, rip);
 }
 
-/* The usual ones: 64-bit code, or flat 32-bit code with a 32-bit stack, and a page the TLB knows. */
+/*
+ * The usual ones: 64-bit code, or flat 32-bit code with a 32-bit stack, and a page the TLB knows.
+ */
 #define CALL_RET(bits)                                                                   \
 	static void op_call##bits(struct soft_cpu *c, const struct op *op)               \
 	{                                                                                \

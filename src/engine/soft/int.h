@@ -36,9 +36,9 @@ static inline bool int_flat_stack(uint32_t mode)
 
 /*
  * Handlers with a memory operand come in four forms.  When the TLB knows the page: for 64-bit code
- * s(imple) has base and displacement only, f(ull) index and segment too; p(rotected) is for flat 32-bit
- * code.  They call nothing, so that the compiler saves no registers in them; when they don't know the
- * page they turn to the last, g(eneral), which does anything.
+ * s(imple) has base and displacement only, f(ull) index and segment too; p(rotected) is for flat
+ * 32-bit code.  They call nothing, so that the compiler saves no registers in them; when they
+ * don't know the page they turn to the last, g(eneral), which does anything.
  */
 enum int_form { INT_SIMPLE, INT_FULL, INT_PROTECTED, INT_GENERAL, INT_FORMS };
 
@@ -98,8 +98,9 @@ static inline bool flags_test(uint32_t f, unsigned cc)
 #define FLAGS_OUT "\n\tlahf\n\tseto %%al"
 
 /*
- * An instruction with the guest's arithmetic flags before it; afterwards [f] has them as the host leaves
- * them, those that manuals leave undefined too.  Operands in registers only: the stack pointer moves.
+ * An instruction with the guest's arithmetic flags before it; afterwards [f] has them as the host
+ * leaves them, those that manuals leave undefined too.  Operands in registers only: the stack
+ * pointer moves.
  */
 #define WITH_FLAGS(insn)                                         \
 	"lea -128(%%rsp), %%rsp\n\tpushq %[f]\n\tpopfq\n\t" insn \

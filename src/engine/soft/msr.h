@@ -1,6 +1,7 @@
 /*
- * Numbers of model-specific registers: architectural ones (SDM 4, AMD64 APM volume 2 appendix A), the
- * few of AMD's that operating systems touch on a family 19h processor, and KVM's paravirtual ones.
+ * Numbers of model-specific registers: architectural ones (SDM 4, AMD64 APM volume 2 appendix A),
+ * the few of AMD's that operating systems touch on a family 19h processor, and KVM's paravirtual
+ * ones.
  */
 #ifndef ENGINE_SOFT_MSR_H
 #define ENGINE_SOFT_MSR_H

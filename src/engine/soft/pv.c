@@ -1,15 +1,16 @@
 /*
- * What KVM's guests expect of their host, in software: clock, steal time, end of interrupt without an
- * exit.  Structures and MSRs as Linux Documentation/virt/kvm/x86/msr.rst defines them.
+ * What KVM's guests expect of their host, in software: clock, steal time, end of interrupt without
+ * an exit.  Structures and MSRs as Linux Documentation/virt/kvm/x86/msr.rst defines them.
  *
- * The clock.  A vCPU's page says: at TSC a the machine's time was b, the TSC's scale is c.  Where a and b
- * come from, and when they change, is told in times.h.
+ * The clock.  A vCPU's page says: at TSC a the machine's time was b, the TSC's scale is c.  Where
+ * a and b come from, and when they change, is told in times.h.
  *
- * Steal time.  While it should run, a vCPU's thread uses processor time; what is missing to the time
- * that has passed, others got.  Added up when a vCPU leaves the engine, and on interrupts every 10 ms.
+ * Steal time.  While it should run, a vCPU's thread uses processor time; what is missing to the
+ * time that has passed, others got.  Added up when a vCPU leaves the engine, and on interrupts
+ * every 10 ms.
  *
- * A kick (hypercall 5) ends another vCPU's HLT, even one without interrupts: spin locks that have spun
- * for long wait like that, so that the holder gets the processor.
+ * A kick (hypercall 5) ends another vCPU's HLT, even one without interrupts: spin locks that have
+ * spun for long wait like that, so that the holder gets the processor.
  *
  * All pages are the guest's memory: it may point them anywhere, and then only harms itself.
  */
@@ -187,8 +188,8 @@ void pv_accepted(struct soft_cpu *c)
 }
 
 /*
- * A cleared flag: the guest is through with the interrupt.  Otherwise the offer ends, as something else
- * may be accepted now, and the guest will write its EOI.
+ * A cleared flag: the guest is through with the interrupt.  Otherwise the offer ends, as something
+ * else may be accepted now, and the guest will write its EOI.
  */
 void pv_eoi_poll(struct soft_cpu *c)
 {

@@ -23,7 +23,10 @@ void system_abilities(struct cpuid_wish *w)
 	                  PV_EOI | PV_UNHALT | PV_CLOCK_STABLE;
 }
 
-/* May the interrupt flag be changed?  Without VME and PVI IOPL decides, in v86 mode only 3 will do. */
+/*
+ * May the interrupt flag be changed?  Without VME and PVI IOPL decides, in v86 mode only 3 will
+ * do.
+ */
 static void check_iopl(struct soft_cpu *c)
 {
 	unsigned iopl = (c->eflags & FLAG_IOPL) >> FLAG_IOPL_SHIFT;
@@ -52,8 +55,9 @@ static bool __attribute__((noinline)) something_waits(struct soft_cpu *c)
 }
 
 /*
- * Events are taken behind blocks, so STI leaves its block when one waits: a CLI could follow in it, and in a
- * loop nothing would ever be taken.  What comes later in the block is for the next STI or the block's end.
+ * Events are taken behind blocks, so STI leaves its block when one waits: a CLI could follow in
+ * it, and in a loop nothing would ever be taken.  What comes later in the block is for the next
+ * STI or the block's end.
  */
 static void op_sti(struct soft_cpu *c, const struct op *op)
 {
@@ -108,7 +112,10 @@ static void op_xgetbv(struct soft_cpu *c, const struct op *op)
 	return op_next(c, op);
 }
 
-/* Components that may be enabled together (SDM 1 13.3): x87 always, AVX with SSE, AVX-512 as a whole. */
+/*
+ * Components that may be enabled together (SDM 1 13.3): x87 always, AVX with SSE, AVX-512 as a
+ * whole.
+ */
 static bool xcr0_possible(const struct soft_cpu *c, uint64_t v)
 {
 	struct cpuid_leaf l = sys_cpuid(c, 0xd, 0);

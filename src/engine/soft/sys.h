@@ -1,8 +1,8 @@
 /*
  * System instructions: what their files share.
  *
- * An instruction that changes mode, paging, privilege or the interrupt flag ends its block and leaves
- * by sys_leave(), so that the dispatch loop looks around.  The others go on with op_next().
+ * An instruction that changes mode, paging, privilege or the interrupt flag ends its block and
+ * leaves by sys_leave(), so that the dispatch loop looks around.  The others go on with op_next().
  */
 #ifndef ENGINE_SOFT_SYS_H
 #define ENGINE_SOFT_SYS_H

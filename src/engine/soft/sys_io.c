@@ -104,7 +104,10 @@ static void op_io_rep(struct soft_cpu *c, const struct op *op)
 	c->op = op;
 	check_port(c, (uint16_t)c->gpr[CPU_RDX], op->size);
 	for (unsigned i = 0; (count = c->gpr[CPU_RCX] & mask) != 0; i++) {
-		/* Some progress is made before requests are looked at, or the trap flag's debugger. */
+		/*
+		 * Some progress is made before requests are looked at, or the trap flag's
+		 * debugger.
+		 */
 		if (i > 0 && (i >= IO_BATCH || (c->eflags & FLAG_TF) ||
 		              atomic_load_explicit(c->requests, memory_order_relaxed) != 0)) {
 			c->instructions += op->nth - 1;

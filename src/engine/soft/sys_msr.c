@@ -1,7 +1,7 @@
 /*
- * RDMSR and WRMSR.  Where an MSR lives: here (the processor's own), in the local APIC (intc), in pv.c,
- * or nowhere: registers of AMD's that systems read or set without asking CPUID have a fixed value and
- * swallow writes.  All others raise #GP.
+ * RDMSR and WRMSR.  Where an MSR lives: here (the processor's own), in the local APIC (intc), in
+ * pv.c, or nowhere: registers of AMD's that systems read or set without asking CPUID have a fixed
+ * value and swallow writes.  All others raise #GP.
  */
 #include <errno.h>
 

@@ -1,4 +1,7 @@
-/* Registers of the descriptor tables and the task: LGDT, SIDT, LLDT, STR and their kin (SDM 3A 2.4). */
+/*
+ * Registers of the descriptor tables and the task: LGDT, SIDT, LLDT, STR and their kin (SDM 3A
+ * 2.4).
+ */
 #include <string.h>
 
 #include "engine/soft/decode.h"

@@ -26,8 +26,9 @@ static bool is_current(struct soft_cpu *c, const struct soft_times *t)
 }
 
 /*
- * Ticks that have passed without the clock since the pair was made.  Clock and TSC drift apart in hours, so
- * that this may be somewhat too much; but nobody has seen the TSC since the last vCPU left guest code.
+ * Ticks that have passed without the clock since the pair was made.  Clock and TSC drift apart in
+ * hours, so that this may be somewhat too much; but nobody has seen the TSC since the last vCPU
+ * left guest code.
  */
 static uint64_t standing(struct soft_cpu *c, const struct soft_times *t, uint64_t tsc)
 {
@@ -103,8 +104,8 @@ uint64_t times_tsc(struct soft_cpu *c)
 }
 
 /*
- * A value that is what the VM's counter showed a moment ago comes from there (start, INIT, vCPUs that are
- * loaded one after the other): then they stay in step.  Any other one is a new beginning.
+ * A value that is what the VM's counter showed a moment ago comes from there (start, INIT, vCPUs
+ * that are loaded one after the other): then they stay in step.  Any other one is a new beginning.
  */
 void times_tsc_set(struct soft_cpu *c, uint64_t tsc)
 {

@@ -1,13 +1,14 @@
 /*
  * The VM's times: what the guest's TSCs and clock pages have in common.
  *
- * A guest's TSC is the host's plus an offset.  All vCPUs have the VM's offset, unless the guest sets one
- * apart.  While the machine is paused its clock stands still, and so must the TSCs: the ticks that
- * pass meanwhile are `held` back, by all vCPUs when they run again.
+ * A guest's TSC is the host's plus an offset.  All vCPUs have the VM's offset, unless the guest
+ * sets one apart.  While the machine is paused its clock stands still, and so must the TSCs: the
+ * ticks that pass meanwhile are `held` back, by all vCPUs when they run again.
  *
- * Clock pages (pv.c) name one moment by TSC and clock.  All are made from the same pair, since guests
- * compare the clocks of different vCPUs directly.  The pair is renewed when the clock has jumped, that is
- * after a pause: then all vCPUs come through times_resumed() before they execute guest code.
+ * Clock pages (pv.c) name one moment by TSC and clock.  All are made from the same pair, since
+ * guests compare the clocks of different vCPUs directly.  The pair is renewed when the clock has
+ * jumped, that is after a pause: then all vCPUs come through times_resumed() before they execute
+ * guest code.
  */
 #ifndef ENGINE_SOFT_TIMES_H
 #define ENGINE_SOFT_TIMES_H
@@ -33,7 +34,10 @@ void times_open(struct soft_times *t);
 void times_close(struct soft_times *t);
 
 struct times_pair times_pair(struct soft_cpu *c);
-/* Before and after guest code is executed: the vCPU's TSC takes back what was held, notes the moment. */
+/*
+ * Before and after guest code is executed: the vCPU's TSC takes back what was held, notes the
+ * moment.
+ */
 void times_resumed(struct soft_cpu *c);
 void times_left(struct soft_cpu *c);
 
