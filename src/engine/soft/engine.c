@@ -172,7 +172,6 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 		return err_set(e, ENOMEM, "no memory for vCPU %u", v->id);
 	c->run = calloc(1, sizeof(*c->run));
 	if (c->run == NULL || block_cache_open(c) < 0) {
-		lockstep_free(c->run->lockstep);
 		free(c->run);
 		flat_cpu_free(c);
 		return err_set(e, ENOMEM, "no memory for the block cache of vCPU %u", v->id);
@@ -218,6 +217,7 @@ static void vcpu_close(struct vcpu *v)
 	vec_close(c);
 	native_close(c);
 	block_cache_close(c);
+	lockstep_free(c->run->lockstep);
 	free(c->run);
 	flat_cpu_free(c);
 }
