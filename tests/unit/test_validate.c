@@ -41,7 +41,7 @@
 		             : OPERANDS);                                                   \
 	}
 
-#define ACCESS_AT(name) "\n.globl " #name "_access\n" #name "_access:\n\t"
+#define ACCESS_AT(name) "\n.weak " #name "_access\n" #name "_access:\n\t"
 #define PAGE(ea)        "pext %%gs:%c[page], %%" ea ", %%rcx\n\t"
 #define TABLE           "mov %%gs:0(,%%rcx,8), %%rcx\n\t"
 #define LEAVE           "xor %%r15d, %%r15d\n\tmov $0, %%r14d\n\tjmp *%%gs:%c[exit]\n\t"
